@@ -1,0 +1,5 @@
+"""`python -m stackpop`."""
+
+from stackpop.cli import main
+
+main()

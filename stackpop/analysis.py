@@ -1,0 +1,71 @@
+"""From a results dataset to answers: how close the leaders came, and how surely. Plain functions of xarray."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+WINDOW = 50
+TOLERANCE = 0.01
+
+
+def final(curve: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
+    """Mean of a curve over each run's last `window` iterations; runs that are not done stay missing."""
+    made = curve.notnull().sum("iteration")
+    return curve.where(curve.iteration > made - window).mean("iteration")
+
+
+def converged(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERANCE) -> xr.DataArray:
+    """Whether each run's final gap is within `tolerance` of the span of returns its game allows.
+
+    The gap is to the pure equilibrium and one-sided: under `resample` a stochastic leader may earn more.
+    Runs that are not done are False.
+    """
+    span = results.leader_return_max - results.leader_return_min
+    return final(results.equilibrium_gap, window) <= tolerance * span
+
+
+def bootstrap_interval(values: xr.DataArray, dim: str = "seed", confidence: float = 0.95) -> xr.DataArray:
+    """Bootstrap percentile interval of the mean over `dim`, the unit of replication; missing values are left out.
+
+    Result: the other dims, then `bound` (low, high). A single value, or none, gives no interval (NaN).
+    """
+
+    def one(sample: np.ndarray) -> np.ndarray:
+        from scipy.stats import bootstrap
+
+        kept = sample[np.isfinite(sample)]
+        if kept.size < 2:
+            return np.full(2, np.nan)
+        rng = np.random.default_rng(0)  # the same data always give the same interval
+        found = bootstrap((kept,), np.mean, confidence_level=confidence, method="percentile", rng=rng)
+        return np.array(found.confidence_interval)
+
+    bounds = xr.apply_ufunc(one, values, input_core_dims=[[dim]], output_core_dims=[["bound"]], vectorize=True)
+    return bounds.assign_coords(bound=["low", "high"])
+
+
+def summary(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERANCE) -> xr.Dataset:
+    """One row for each setting other than the seed: exact value, mean return with interval, gap, convergence.
+
+    Variables over the swept dims without `seed`: `equilibrium` (pure), `leader_return`, `low` and `high`
+    (bootstrap interval over seeds), `gap`, `greedy_return`, `converged`, `done` and `runs` (counts).
+    """
+    results = results if "seed" in results.dims else results.expand_dims("seed")
+    curves = results[["leader_return", "leader_return_greedy", "equilibrium_gap"]].load()
+    returns, done = final(curves.leader_return, window), results.status == 2
+    interval = bootstrap_interval(returns)
+    equilibrium = results.equilibrium_pure
+    return xr.Dataset(
+        {
+            "equilibrium": equilibrium.mean("seed") if "seed" in equilibrium.dims else equilibrium,
+            "leader_return": returns.mean("seed"),
+            "low": interval.sel(bound="low", drop=True),
+            "high": interval.sel(bound="high", drop=True),
+            "gap": final(curves.equilibrium_gap, window).mean("seed"),
+            "greedy_return": final(curves.leader_return_greedy, 1).mean("seed"),
+            "converged": converged(results, window, tolerance).sum("seed"),
+            "done": done.sum("seed"),
+            "runs": xr.full_like(done, 1, dtype=int).sum("seed"),
+        }
+    ).reset_coords(drop=True)

@@ -1,0 +1,109 @@
+"""Best responses and pure commitment, by playing every leader table against every follower table."""
+
+from __future__ import annotations
+
+from math import log10
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stackpop.equilibria.results import BestResponses, PureCommitment
+from stackpop.errors import TooLargeError, explain
+from stackpop.games import FOLLOWER, LEADER, Game, GameBatch, all_tables, table_returns
+
+ENUMERATION_LIMIT = 2**27  # (pairs of tables) times (world states + rounds): some seconds on one core
+CHUNK_ELEMENTS = 2**20  # integers [leader_table, follower_table, world] held at once: 8 MiB an array
+
+
+def check_enumerable(game: Game) -> None:
+    """Refuse, before anything is allocated, a game with too many pairs of tables.
+
+    Raises:
+        TooLargeError: the enumeration would exceed `ENUMERATION_LIMIT`.
+    """
+    steps = 1 + game.rows * game.columns + game.rounds
+    # Logarithms, because the number of tables itself can have a million digits.
+    leader_tables, follower_tables = log10(game.rows) * game.leader_states, log10(game.columns) * game.follower_states
+    total = leader_tables + follower_tables + log10(steps)
+    if total <= log10(ENUMERATION_LIMIT):
+        return
+    raise TooLargeError(
+        explain(
+            f"{game.rows}x{game.columns} game with memory {game.memory!r} and {game.rounds} rounds",
+            expected=f"at most {ENUMERATION_LIMIT:,} steps to enumerate",
+            got=(
+                f"about 10^{total:.1f} ({game.rows}^{game.leader_states} leader tables x"
+                f" {game.columns}^{game.follower_states} follower tables x {steps} world states and rounds)"
+            ),
+            remedy="use fewer actions or rounds" + ("" if game.memory == "none" else ", or a smaller memory"),
+        )
+    )
+
+
+def best_responses(game: Game) -> BestResponses:
+    """The follower's best response to every deterministic leader table, exactly.
+
+    Payoffs that overflow raise nothing; the numbers then mean nothing.
+
+    Raises:
+        TooLargeError: too many tables to enumerate.
+    """
+    check_enumerable(game)
+    batch = GameBatch.of([game])
+    leaders = all_tables(game.leader_states, game.rows)  # [leader_table, state]
+    followers = all_tables(game.follower_states, game.columns)  # [follower_table, state]
+    tolerance = _rounding(batch)
+    chunk = max(1, CHUNK_ELEMENTS // (len(followers) * batch.worlds))
+    parts = []
+    for first in range(0, len(leaders), chunk):
+        returns = table_returns(batch, leaders[None, first : first + chunk, None], followers[None, None])[0]
+        parts.append(_answers(returns.numpy(), tolerance))
+    return BestResponses(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _answers(returns: NDArray[np.float64], tolerance: NDArray[np.float64]) -> tuple[NDArray[np.generic], ...]:
+    """The fields of `BestResponses` for some leader tables, from returns [leader_table, follower_table, player].
+
+    tolerance: [player] difference up to which two returns count as equal.
+    """
+    leader, follower = returns[..., LEADER], returns[..., FOLLOWER]
+    best = follower.max(axis=1)
+    is_best = follower >= best[:, None] - tolerance[FOLLOWER]
+    optimistic = np.where(is_best, leader, -np.inf).max(axis=1)
+    pessimistic = np.where(is_best, leader, np.inf).min(axis=1)
+    response = (is_best & (leader >= optimistic[:, None] - tolerance[LEADER])).argmax(axis=1)
+    return best, optimistic, pessimistic, response, is_best
+
+
+def _rounding(batch: GameBatch) -> NDArray[np.float64]:
+    """[player] the largest rounding error of a sum of `rounds` payoffs: equal sums in any order tie within it.
+
+    Each player's own, or large payoffs of one would blur small ones of the other.
+    """
+    largest_return: NDArray[np.float64] = batch.rounds * batch.payoffs.abs().amax((0, 1, 2)).numpy()
+    return 2 * batch.rounds * np.finfo(np.float64).eps * largest_return
+
+
+def pure_commitment(game: Game, best: BestResponses | None = None) -> PureCommitment:
+    """The exact optimum over deterministic stationary leader tables, under both tie-breakings.
+
+    best: the game's best responses, where they are known already.
+
+    Raises:
+        TooLargeError: too many tables to enumerate.
+    """
+    best = best or best_responses(game)
+    optimistic = float(best.leader_optimistic.max())
+    near = best.leader_optimistic >= optimistic - _rounding(GameBatch.of([game]))[LEADER]
+    optimum = int(near.argmax())
+    return PureCommitment(
+        optimistic=optimistic,
+        pessimistic=float(best.leader_pessimistic.max()),
+        leader_table=table_at(optimum, game.leader_states, game.rows),
+        follower_table=table_at(int(best.response[optimum]), game.follower_states, game.columns),
+    )
+
+
+def table_at(index: int, states: int, actions: int) -> tuple[int, ...]:
+    """The table at a position of `stackpop.games.all_tables`: its action in each state."""
+    return tuple(index // actions**place % actions for place in reversed(range(states)))

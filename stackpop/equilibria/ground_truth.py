@@ -1,0 +1,67 @@
+"""Every exact value a sweep stores beside a game's learning curves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from stackpop.equilibria.behavioural import behavioural_commitment
+from stackpop.equilibria.enumeration import best_responses, check_enumerable, pure_commitment
+from stackpop.equilibria.mixed import is_one_shot, mixed_commitment
+from stackpop.equilibria.policy_returns import UnitGame
+from stackpop.equilibria.resample import resample_commitment
+from stackpop.equilibria.search import check_searchable
+from stackpop.games import Game
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The leader's equilibrium returns in one game, offset included; NaN throughout where returns overflow.
+
+    pure, pure_pessimistic: best deterministic table, follower ties broken for and against the leader.
+    resample: best stochastic leader under the published protocol (numerical, read as >=).
+    behavioural: best stochastic leader when the follower answers the policy itself (numerical, read as >=).
+    mixed: exact optimum of a one-shot game, NaN for others.
+    leader_return_min, leader_return_max: what an episode can pay the leader.
+    tolerance: of the numerical values, in returns.
+    """
+
+    pure: float
+    pure_pessimistic: float
+    resample: float
+    behavioural: float
+    mixed: float
+    leader_return_min: float
+    leader_return_max: float
+    tolerance: float
+
+
+def ground_truth(game: Game) -> GroundTruth:
+    """All equilibrium values of a game; the same bits every time.
+
+    Raises:
+        TooLargeError: too many tables to enumerate, or to search.
+    """
+    check_enumerable(game)
+    if _overflows(game):
+        return GroundTruth(*[math.nan] * len(fields(GroundTruth)))
+    unit = UnitGame(game)
+    check_searchable(unit)
+    best = best_responses(game)
+    pure = pure_commitment(game, best)
+    return GroundTruth(
+        pure=pure.optimistic,
+        pure_pessimistic=pure.pessimistic,
+        resample=resample_commitment(game, best).value,
+        behavioural=behavioural_commitment(game, best).value,
+        mixed=mixed_commitment(game).value if is_one_shot(game) else math.nan,
+        leader_return_min=unit.bounds[0],
+        leader_return_max=unit.bounds[1],
+        tolerance=unit.tolerance,
+    )
+
+
+def _overflows(game: Game) -> bool:
+    """Whether the difference of two returns can leave the range of a float (or a payoff is not finite)."""
+    largest = max(abs(payoff + game.reward_offset) for row in game.payoffs for cell in row for payoff in cell)
+    return not math.isfinite(2.0 * game.rounds * largest)

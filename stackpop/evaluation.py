@@ -1,0 +1,147 @@
+"""What a pair is worth: exact and sampled returns, regrets and gaps of recorded policies.
+
+Nothing here feeds back into learning. Policies are recorded during training and evaluated afterwards,
+many iterations in one tensor operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from stackpop import equilibria
+from stackpop.games import FOLLOWER, LEADER, Game, GameBatch, all_tables, table_index, table_returns
+from stackpop.games.play import play_leader
+
+# Entries of the largest intermediate tensor: small enough to stay in a core's cache.
+BLOCK_ENTRIES = 2**18
+
+
+@dataclass(frozen=True)
+class ExactValues:
+    """Exact values of each run's game.
+
+    equilibrium: [run] the leader's return at the pure equilibrium.
+    best_response: [run, context] the follower's best return against each leader table.
+    replies: [run, context, follower_state] a best response to each, ties in the leader's favour.
+    """
+
+    equilibrium: Tensor
+    best_response: Tensor
+    replies: Tensor
+
+    @staticmethod
+    def of(games: Sequence[Game]) -> ExactValues:
+        """Solve each distinct game once."""
+        solved = [_solve(game) for game in games]
+        return ExactValues(*(torch.stack(parts) for parts in zip(*solved, strict=True)))
+
+
+@lru_cache(maxsize=256)
+def _solve(game: Game) -> tuple[Tensor, Tensor, Tensor]:
+    best = equilibria.best_responses(game)
+    follower_tables = all_tables(game.follower_states, game.columns)
+    return (
+        torch.tensor(float(best.leader_optimistic.max()), dtype=torch.float64),
+        torch.from_numpy(best.follower_return),
+        follower_tables[torch.from_numpy(best.response)],
+    )
+
+
+def policy_table_returns(game: GameBatch, policy: Tensor) -> Tensor:
+    """Exact returns of stochastic leaders against every deterministic follower table.
+
+    policy: [run, iteration, leader_state, row]; result: [run, iteration, follower_table, player].
+    By backward recursion: V_t(w) = sum over a of p(a|w) (r(a, b) + V_{t+1}(1 + a + rows·b)), b = table(w).
+    """
+    runs, iterations = policy.shape[:2]
+    tables = all_tables(game.follower_states, game.columns)[:, game.follower_observation]  # [table, world]
+    outcome = torch.arange(game.rows) + game.rows * tables[..., None]  # [table, world, row]
+    chance = policy[..., game.leader_observation, :].unsqueeze(2)  # [run, iteration, 1, world, row]
+    rewards = game.payoffs.permute(0, 3, 2, 1).flatten(2)[:, :, None, None]  # [run, player, 1, 1, outcome]
+    index = outcome.flatten(1).expand(runs, 2, iterations, -1, -1)
+    value = torch.zeros(runs, 2, iterations, len(tables), game.worlds, dtype=policy.dtype)
+    for _ in range(game.rounds):
+        then = (rewards + value[..., 1:]).gather(-1, index).unflatten(-1, outcome.shape[1:])
+        now = chance[:, None, ..., 0] * then[..., 0]
+        for a in range(1, game.rows):
+            now += chance[:, None, ..., a] * then[..., a]
+        value = now
+    return value[..., 0].permute(0, 2, 3, 1)
+
+
+def context_chances(policy: Tensor) -> Tensor:
+    """Chance of each combination of query answers: [run, iteration, state, action] -> [run, iteration, context]."""
+    tables = all_tables(*policy.shape[-2:])  # [context, state]
+    chances = policy[..., 0, :][..., tables[:, 0]]
+    for state in range(1, policy.shape[-2]):
+        chances = chances * policy[..., state, :][..., tables[:, state]]
+    return chances
+
+
+def evaluate(
+    game: GameBatch, truth: ExactValues, policy: Tensor, replies: Tensor, *, replay: bool
+) -> dict[str, Tensor]:
+    """Exact returns, gap and regret of stochastic and greedy leaders, each [run, iteration].
+
+    policy: [run, iteration, leader_state, row]; replies: [run, iteration, context, follower_state] greedy
+    actions of the contextual follower. Either iteration axis may have length 1.
+
+    The regret is what the follower loses against its best response: to the leader's policy over all its
+    deterministic tables, or with `replay`, where the answers are what is played, to each answer.
+    """
+    iterations = max(policy.shape[1], replies.shape[1])
+    leader_tables = all_tables(game.leader_states, game.rows)
+    chances = context_chances(policy)
+    by_context = table_returns(game, leader_tables[None, None], replies)  # [run, iteration, context, player]
+    if replay:
+        stochastic = (chances.unsqueeze(-1) * by_context).transpose(-1, -2)
+        best = (chances * truth.best_response[:, None]).sum(-1)
+    else:
+        against_tables = policy_table_returns(game, policy).expand(-1, iterations, -1, -1)
+        reply = table_index(replies, game.columns).expand(-1, iterations, -1)
+        answered = against_tables.gather(2, reply.unsqueeze(-1).expand(*reply.shape, 2))
+        stochastic = (chances.unsqueeze(-1) * answered).transpose(-1, -2)
+        best = against_tables[..., FOLLOWER].amax(-1)
+    leader_return, follower_return = stochastic.contiguous().sum(-1).unbind(-1)
+    greedy = table_index(policy.argmax(-1), game.rows)[..., None, None]
+    greedy_returns = by_context.expand(-1, iterations, -1, -1).gather(2, greedy.expand(-1, iterations, 1, 2)).squeeze(2)
+    return {
+        "leader_return": leader_return,
+        "follower_return": follower_return,
+        "leader_return_greedy": greedy_returns[..., LEADER],
+        "follower_return_greedy": greedy_returns[..., FOLLOWER],
+        "equilibrium_gap": truth.equilibrium[:, None] - leader_return,
+        "follower_regret": best - follower_return,
+    }
+
+
+def sampled_returns(
+    game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool
+) -> tuple[Tensor, Tensor]:
+    """Mean returns over sampled episodes, leader's and follower's, each [run, iteration].
+
+    policy, replies: as in `evaluate`; uniforms: [run, iteration, env, leader_state + round].
+    """
+    runs, iterations, envs, steps = uniforms.shape
+    flat = GameBatch(game.payoffs.repeat_interleave(iterations, 0), game.memory, game.rounds)
+    policy, replies = (
+        x.expand(runs, iterations, *x.shape[2:]).reshape(runs * iterations, *x.shape[2:]) for x in (policy, replies)
+    )
+    rounds = play_leader(flat, policy, replies, uniforms.view(-1, envs, steps), replay=replay).rounds
+    leader, follower = (
+        rewards.flatten(1).sum(-1).view(runs, iterations) / envs
+        for rewards in (rounds.leader_rewards, rounds.follower_rewards)
+    )
+    return leader, follower
+
+
+def blocks(iterations: int, entries: int) -> Iterator[slice]:
+    """Slices over the iterations such that `entries` numbers an iteration stay within a block's size."""
+    size = max(1, BLOCK_ENTRIES // entries)
+    for start in range(0, iterations, size):
+        yield slice(start, min(start + size, iterations))

@@ -1,0 +1,125 @@
+"""Sampled play: many episodes of many runs, one tensor operation a round.
+
+A *player* here is a function (round, world state) -> action over [run, env, 1] tensors. Uniform random
+numbers come in as an argument, so play is a pure function and a run's episodes depend on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stackpop.games.repeated import GameBatch, table_index
+
+Player = Callable[[int, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What happened in the rounds of an episode.
+
+    worlds: [run, env, round] world state before each round.
+    outcomes: [run, env, round] pair of actions a + rows·b of each round.
+    rewards: [run, env, round] payoff to one player, offset included.
+    """
+
+    worlds: Tensor
+    outcomes: Tensor
+    leader_rewards: Tensor
+    follower_rewards: Tensor
+
+
+@dataclass(frozen=True)
+class LeaderEpisodes:
+    """Leader episodes: every state is queried once, then the rounds are played.
+
+    answers: [run, env, leader_state] action given to each query.
+    rounds: the play that follows.
+    """
+
+    answers: Tensor
+    rounds: Rounds
+
+
+def sample_actions(policy: Tensor, uniforms: Tensor) -> Tensor:
+    """Actions by inversion of the cumulative policy: [..., action] and [...] -> [...] int64."""
+    cumulative = policy.cumsum(-1)
+    action = (uniforms >= cumulative[..., 0]).long()
+    for k in range(1, policy.shape[-1] - 1):
+        action += uniforms >= cumulative[..., k]
+    return action
+
+
+def by_table(tables: Tensor, observation: Tensor) -> Player:
+    """A player that follows deterministic tables [run, env, state] of its observation [world] -> state."""
+    by_world = tables[..., observation]
+    return lambda _, world: by_world.gather(-1, world)
+
+
+def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor) -> Player:
+    """A player that samples from a policy [run, env, state, action] with uniforms [run, env, round].
+
+    The policy's `env` axis may have length 1: one policy for all episodes of a run.
+    """
+    runs, envs, rounds = uniforms.shape
+    cumulative = policy.cumsum(-1)[..., observation, :].expand(runs, envs, -1, -1)
+    thresholds = [cumulative[..., k] for k in range(policy.shape[-1] - 1)]
+    draws = uniforms.unsqueeze(-1).unbind(2)
+
+    def act(t: int, world: Tensor) -> Tensor:
+        action = (draws[t] >= thresholds[0].gather(-1, world)).long()
+        for threshold in thresholds[1:]:
+            action += draws[t] >= threshold.gather(-1, world)
+        return action
+
+    return act if thresholds else lambda _, world: torch.zeros_like(world)
+
+
+def play_rounds(game: GameBatch, envs: int, leader: Player, follower: Player) -> Rounds:
+    """Play every round of `envs` episodes a run."""
+    worlds = [torch.zeros(game.runs, envs, 1, dtype=torch.int64)]
+    for t in range(game.rounds):
+        a = leader(t, worlds[-1])
+        b = follower(t, worlds[-1])
+        worlds.append(b.mul_(game.rows).add_(a).add_(1))
+    visited = torch.cat(worlds, dim=-1)
+    outcomes = visited[..., 1:] - 1
+    # [run, player, outcome], looked up for all rounds at once.
+    rewards = game.payoffs.permute(0, 3, 2, 1).flatten(2)
+    flat = outcomes.flatten(1)
+    leader_rewards, follower_rewards = (rewards[:, p].gather(1, flat).view_as(outcomes) for p in (0, 1))
+    return Rounds(visited[..., :-1], outcomes, leader_rewards, follower_rewards)
+
+
+def play_leader(
+    game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool
+) -> LeaderEpisodes:
+    """Leader episodes against a deterministic contextual follower.
+
+    policy: [run, leader_state, row] probabilities; replies: [run, context, follower_state] actions;
+    uniforms: [run, env, leader_state + round]. With `replay` the query answers are played as given;
+    otherwise the leader samples again in every round, as published.
+    """
+    envs, states = uniforms.shape[1], policy.shape[1]
+    answers = sample_actions(policy[:, None], uniforms[..., :states])
+    leader = (
+        by_table(answers, game.leader_observation)
+        if replay
+        else by_policy(policy[:, None], game.leader_observation, uniforms[..., states:])
+    )
+    tables = at_context(replies, table_index(answers, game.rows))
+    return LeaderEpisodes(answers, play_rounds(game, envs, leader, by_table(tables, game.follower_observation)))
+
+
+def at_context(by_context: Tensor, contexts: Tensor) -> Tensor:
+    """Pick each episode's context: [run, context, ...] and [run, env] -> [run, env, ...]."""
+    runs = torch.arange(by_context.shape[0])[:, None]
+    return by_context[runs, contexts]
+
+
+def returns_to_go(rewards: Tensor) -> Tensor:
+    """Undiscounted sum of rewards from each step on: [..., step] -> [..., step]."""
+    return rewards.flip(-1).cumsum(-1).flip(-1)

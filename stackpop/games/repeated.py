@@ -1,0 +1,207 @@
+"""Repeated play of matrix games as pure batched tensor functions.
+
+Between two rounds the *world state* is 0 at the start and 1 + a + rows·b after actions (a, b); each
+player observes it through its memory. Several games of one shape are stacked along a leading `run`
+axis, and every function here works row by row, so a run's numbers never depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stackpop.games.matrices import Payoffs
+
+Memory = Literal["none", "opponent", "joint"]
+LEADER, FOLLOWER = 0, 1
+DTYPE = torch.float64
+
+
+@dataclass(frozen=True)
+class Game:
+    """One repeated matrix game.
+
+    payoffs: one round's payoffs [row, column, player], without the offset.
+    memory: what both players observe of the last round.
+    rounds: rounds an episode.
+    reward_offset: added to every player's payoff in every round.
+    """
+
+    payoffs: Payoffs
+    memory: Memory = "joint"
+    rounds: int = 10
+    reward_offset: float = -2.5
+
+    @property
+    def rows(self) -> int:
+        """Number of leader actions."""
+        return len(self.payoffs)
+
+    @property
+    def columns(self) -> int:
+        """Number of follower actions."""
+        return len(self.payoffs[0])
+
+    @property
+    def leader_states(self) -> int:
+        """Number of memory states the leader can observe, the start included."""
+        return {"none": 1, "opponent": 1 + self.columns, "joint": 1 + self.rows * self.columns}[self.memory]
+
+    @property
+    def follower_states(self) -> int:
+        """Number of memory states the follower can observe, the start included."""
+        return {"none": 1, "opponent": 1 + self.rows, "joint": 1 + self.rows * self.columns}[self.memory]
+
+    @property
+    def leader_tables(self) -> int:
+        """Number of deterministic leader tables, which is also the number of contexts a follower can see."""
+        return self.rows**self.leader_states
+
+    @property
+    def follower_tables(self) -> int:
+        """Number of deterministic follower tables."""
+        return self.columns**self.follower_states
+
+    @property
+    def episode_steps(self) -> int:
+        """Environment steps of a leader episode: one query a state, then the rounds."""
+        return self.leader_states + self.rounds
+
+
+@dataclass(frozen=True)
+class GameBatch:
+    """Games of one shape (actions, memory, rounds), stacked along `run`.
+
+    payoffs: [run, row, column, player], the reward offset included.
+    """
+
+    payoffs: Tensor
+    memory: Memory
+    rounds: int
+
+    @staticmethod
+    def of(games: Sequence[Game]) -> GameBatch:
+        """Stack games that share actions, memory and rounds."""
+        shapes = {(g.rows, g.columns, g.memory, g.rounds) for g in games}
+        if len(shapes) != 1:
+            raise ValueError(f"games of one batch must share actions, memory and rounds, got {sorted(shapes)}")
+        payoffs = np.array([g.payoffs for g in games], dtype=np.float64)
+        payoffs += np.array([g.reward_offset for g in games])[:, None, None, None]
+        return GameBatch(torch.from_numpy(payoffs), games[0].memory, games[0].rounds)
+
+    @property
+    def runs(self) -> int:
+        return self.payoffs.shape[0]
+
+    @property
+    def rows(self) -> int:
+        return self.payoffs.shape[1]
+
+    @property
+    def columns(self) -> int:
+        return self.payoffs.shape[2]
+
+    @property
+    def worlds(self) -> int:
+        """Number of world states: the start and one for each pair of actions."""
+        return 1 + self.rows * self.columns
+
+    @property
+    def leader_states(self) -> int:
+        return int(self.leader_observation.max()) + 1
+
+    @property
+    def follower_states(self) -> int:
+        return int(self.follower_observation.max()) + 1
+
+    @cached_property
+    def leader_observation(self) -> Tensor:
+        """What the leader observes in each world state, [world] -> leader state."""
+        return _observation(self.memory, self.rows, self.columns)[LEADER]
+
+    @cached_property
+    def follower_observation(self) -> Tensor:
+        """What the follower observes in each world state, [world] -> follower state."""
+        return _observation(self.memory, self.rows, self.columns)[FOLLOWER]
+
+
+def _observation(memory: Memory, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Leader's and follower's observation of each world state, two tensors [world]."""
+    worlds = torch.arange(1 + rows * columns)
+    last_row = 1 + (worlds - 1) % rows
+    last_column = 1 + (worlds - 1) // rows
+    start = worlds == 0
+    if memory == "none":
+        return torch.zeros_like(worlds), torch.zeros_like(worlds)
+    if memory == "joint":
+        return worlds, worlds
+    return last_column.masked_fill(start, 0), last_row.masked_fill(start, 0)
+
+
+def all_tables(states: int, actions: int) -> Tensor:
+    """Every deterministic table [table, state] -> action, in lexicographic order (state 0 most significant)."""
+    return torch.tensor(list(itertools.product(range(actions), repeat=states)), dtype=torch.int64)
+
+
+def table_index(tables: Tensor, actions: int) -> Tensor:
+    """Position in `all_tables` of each table: [..., state] -> [...]."""
+    index = torch.zeros_like(tables[..., 0])
+    for state in range(tables.shape[-1]):
+        index = index * actions + tables[..., state]
+    return index
+
+
+def table_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:
+    """Returns of deterministic tables played against each other.
+
+    leader: [run, ..., leader_state] actions; follower: [run, ..., follower_state] actions; the middle
+    axes broadcast. Result: [run, ..., player], one episode's undiscounted return.
+    """
+    middle = torch.broadcast_shapes(leader.shape[1:-1], follower.shape[1:-1])
+    leader = leader.expand(game.runs, *middle, leader.shape[-1])
+    follower = follower.expand(game.runs, *middle, follower.shape[-1])
+    leader_acts = leader[..., game.leader_observation]  # [run, ..., world]
+    follower_acts = follower[..., game.follower_observation]
+    outcome = leader_acts + game.rows * follower_acts  # [run, ..., world] -> outcome a + rows·b
+    rewards = game.payoffs.transpose(1, 2).flatten(1, 2)  # [run, outcome, player]
+    rewards = rewards.reshape(game.runs, *[1] * len(middle), *rewards.shape[1:])
+    rewards = rewards.expand(game.runs, *middle, *rewards.shape[-2:])
+    total = torch.zeros(game.runs, *middle, 2, dtype=game.payoffs.dtype)
+    world = torch.zeros(game.runs, *middle, 1, dtype=torch.int64)
+    for _ in range(game.rounds):
+        happened = outcome.gather(-1, world)  # [run, ..., 1]
+        total = total + rewards.gather(-2, happened[..., None].expand(*happened.shape, 2)).squeeze(-2)
+        world = 1 + happened
+    return total
+
+
+def expected_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:
+    """Exact expected returns of stochastic policies, by backward recursion over the world states.
+
+    leader: [run, ..., leader_state, row] and follower: [run, ..., follower_state, column] probabilities;
+    the middle axes broadcast. Result: [run, ..., player].
+
+    With V_T = 0 and V_t(w) = sum over (a, b) of p(a|w) q(b|w) (r(a, b) + V_{t+1}(1 + a + rows·b)).
+    """
+    acts = leader[..., game.leader_observation, :]  # [run, ..., world, row]
+    replies = follower[..., game.follower_observation, :]  # [run, ..., world, column]
+    middle = torch.broadcast_shapes(acts.shape[1:-2], replies.shape[1:-2])
+    rewards = game.payoffs.reshape(game.runs, *[1] * len(middle), game.rows, game.columns, 2)
+    value = torch.zeros(game.runs, *middle, game.worlds, 2, dtype=game.payoffs.dtype)
+    for _ in range(game.rounds):
+        now = torch.zeros_like(value)
+        # Adding outcome by outcome, not by a matrix product, keeps each run's bits free of the batch's size.
+        for b in range(game.columns):
+            for a in range(game.rows):
+                chance = (acts[..., a] * replies[..., b])[..., None]  # [run, ..., world, 1]
+                then = rewards[..., a, b, :] + value[..., 1 + a + game.rows * b, :]  # [run, ..., player]
+                now = now + chance * then[..., None, :]
+        value = now
+    return value[..., 0, :]

@@ -1,0 +1,116 @@
+"""The PPO leader: clipped surrogate, adapted KL penalty and a separate value table, as in RLlib 2.0.1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from stackpop.learners.adam import Adam
+from stackpop.learners.streams import Streams
+from stackpop.learners.tables import Decisions, logit_gradient, normalised_init, sum_by_cell
+from stackpop.learners.values import clipped_squared_error, squared_error
+from stackpop.settings import Settings
+
+
+class PPOSettings(Settings):
+    """Settings of the PPO leader (Schulman et al., 2017; defaults as in the paper's experiments).
+
+    lr: Adam's learning rate. updates: leader updates. batch_steps: environment steps a batch, rounded
+    up to whole episodes. epochs: passes over the whole batch. clip: of the probability ratio.
+    kl_coefficient, kl_target: penalty at the start, and the divergence it is adapted to.
+    value_coefficient: weight of the value loss. value_clip: cap of the squared value error (RLlib's is
+    10, which the paper's sweeps set), or null for none.
+    """
+
+    algorithm: Literal["ppo"] = "ppo"
+    lr: PositiveFloat = 0.008
+    updates: PositiveInt = 500
+    batch_steps: PositiveInt = 1000
+    epochs: PositiveInt = 30
+    clip: PositiveFloat = 0.3
+    kl_coefficient: NonNegativeFloat = 0.2
+    kl_target: PositiveFloat = 0.01
+    value_coefficient: PositiveFloat = 1.0
+    value_clip: PositiveFloat | None = None
+
+
+class PPOLeader:
+    """A population of PPO leaders with tables of logits [run, state, action] and values [run, state].
+
+    Settings other than the learning rate must be equal across the population.
+    """
+
+    def __init__(self, settings: Sequence[PPOSettings], states: int, actions: int, streams: Streams) -> None:
+        self.settings = settings[0]
+        self.logits = normalised_init(streams.normal(states, actions))
+        self.values = normalised_init(streams.normal(states, 1)).squeeze(-1)
+        lr = torch.tensor([s.lr for s in settings], dtype=self.logits.dtype)
+        self._logit_adam, self._value_adam = Adam(self.logits, lr), Adam(self.values, lr)
+        self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=lr.dtype)
+
+    @property
+    def policy(self) -> Tensor:
+        """Action probabilities [run, state, action]."""
+        return torch.softmax(self.logits, -1)
+
+    def update(self, decisions: Decisions) -> None:
+        """One PPO update on a batch: all epochs, then the adaptation of the KL coefficient."""
+        settings = self.settings
+        value_gradient = self._value_loss(decisions)
+        before = torch.log_softmax(self.logits, -1)
+        gains, losses, visits = self._advantage_sums(decisions)
+        kept = visits * before.exp()  # [run, state, action], the weights of the KL divergence
+        penalty = self._kl_coefficient * kept
+        log_policy = before
+        for _ in range(settings.epochs):
+            log_policy = torch.log_softmax(self.logits, -1)
+            gradient = surrogate_gradient(log_policy, before, gains, losses, penalty, settings.clip)
+            self._logit_adam.step(gradient)
+            self._value_adam.step(value_gradient(self.values).mul_(settings.value_coefficient))
+        # As in RLlib, the divergence is the one the last epoch saw before its step.
+        self._adapt((kept * (before - log_policy)).flatten(1).cumsum(1)[:, -1, None, None])
+
+    def _value_loss(self, decisions: Decisions):
+        states, clip = self.values.shape[1], self.settings.value_clip
+        return squared_error(decisions, states) if clip is None else clipped_squared_error(decisions, states, clip)
+
+    def _advantage_sums(self, decisions: Decisions) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean positive and negative advantage by (state, action), and share of visits by state [run, state, 1].
+
+        Advantages are returns minus values (GAE with lambda = gamma = 1), standardised over the batch.
+        """
+        runs, states, actions = self.logits.shape
+        samples = decisions.state.shape[1]
+        advantage = decisions.return_to_go - self.values.gather(1, decisions.state)
+        advantage -= advantage.mean(1, keepdim=True)
+        deviation = (advantage * advantage).mean(1, keepdim=True).sqrt().clamp_min(1e-4)
+        advantage /= deviation * samples
+        cells = decisions.state * actions + decisions.action
+        gains, losses = (
+            sum_by_cell(cells, part, states * actions).view(runs, states, actions)
+            for part in (advantage.clamp_min(0), advantage.clamp_max(0))
+        )
+        return gains, losses, sum_by_cell(decisions.state, None, states)[..., None] / samples
+
+    def _adapt(self, divergence: Tensor) -> None:
+        target, coefficient = self.settings.kl_target, self._kl_coefficient
+        coefficient[divergence > 2 * target] *= 1.5
+        coefficient[divergence < 0.5 * target] *= 0.5
+
+
+def surrogate_gradient(
+    log_policy: Tensor, before: Tensor, gains: Tensor, losses: Tensor, penalty: Tensor, clip: float
+) -> Tensor:
+    """Gradient in the logits of minus the clipped surrogate plus the KL penalty, all [run, state, action].
+
+    The surrogate mean(min(r A, clip(r, 1-c, 1+c) A)) with ratio r = p/p_before is, by (state, action),
+    gains · min(r, 1+c) + losses · max(r, 1-c), where gains and losses are the mean positive and
+    negative advantages; the penalty's weights are coefficient · visits · p_before.
+    """
+    ratio = (log_policy - before).exp_()
+    still = gains * (ratio <= 1 + clip) + losses * (ratio >= 1 - clip)
+    return logit_gradient(still.mul_(ratio).add_(penalty).neg_(), log_policy.exp())

@@ -1,0 +1,64 @@
+"""Tables of logits: how they start, and the gradients that need only sums per (state, action).
+
+With discrete observations a policy-gradient loss over a batch depends on the samples through a few
+sums per (state, action) alone, so the losses here take those sums instead of the samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+INIT_SCALE = 0.01
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Everything a population decided in a batch, one entry a decision.
+
+    state, action: [run, sample]; return_to_go: [run, sample] what was earned from there on.
+    """
+
+    state: Tensor
+    action: Tensor
+    return_to_go: Tensor
+
+
+def normalised_init(normals: Tensor) -> Tensor:
+    """Initial weights of scale 0.01: [run, input, output], each output's weights of norm 0.01."""
+    return INIT_SCALE * normals / (normals * normals).cumsum(1)[:, -1:].sqrt()
+
+
+def sum_by_cell(cells: Tensor, weights: Tensor | None, size: int) -> Tensor:
+    """Sum the weights (or count) of each run's samples by cell: [run, sample] -> [run, size].
+
+    A sequential sum in sample order, so that a run's bits do not depend on the pack.
+    """
+    runs = cells.shape[0]
+    flat = (cells + torch.arange(runs)[:, None] * size).flatten()
+    sums = torch.bincount(flat, None if weights is None else weights.flatten(), minlength=runs * size)
+    return sums.view(runs, size)
+
+
+def logit_gradient(log_policy_gradient: Tensor, policy: Tensor) -> Tensor:
+    """Gradient in the logits from that in the log-probabilities: g - policy · sum(g), [..., action]."""
+    return log_policy_gradient - policy * add_up(log_policy_gradient)
+
+
+def add_up(x: Tensor) -> Tensor:
+    """Sum over the short last axis, kept: term by term, so that a row's bits do not depend on the others."""
+    total = x[..., :1]
+    for k in range(1, x.shape[-1]):
+        total = total + x[..., k : k + 1]
+    return total
+
+
+def reinforce_gradient(logits: Tensor, returns: Tensor, samples: int) -> Tensor:
+    """Gradient of the REINFORCE loss -mean(log p(a|s) · R) in the logits.
+
+    logits: [..., state, action]; returns: [..., state, action], the sum of R over the samples of each
+    cell; samples: how many samples the mean is over. (Williams, 1992.)
+    """
+    return logit_gradient(returns / -samples, torch.softmax(logits, -1))

@@ -1,0 +1,30 @@
+"""What one training hands back: the arrays of a run and how the run went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The outcome of one leader run or one follower training.
+
+    `arrays` maps a variable of the store to its values without the swept dims, e.g. `leader_return` [iteration].
+    An array may be shorter than the store's dim (early stop, a smaller game). A non-empty `error` means failed.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    error: str = ""
+    wall_seconds: float = 0.0
+    started: float = 0.0  # unix seconds
+    finished: float = 0.0  # unix seconds
+    worker: str = ""
+    attempts: int = 1
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run raised instead of finishing."""
+        return self.error != ""

@@ -1,0 +1,95 @@
+"""Checks of a sweep file's axes. Each returns what is valid; the document notes the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from stackpop.errors import did_you_mean
+from stackpop.spec.check_settings import RawAxes, mapping, refuse_unread
+from stackpop.spec.document import Document
+from stackpop.spec.problems import expectation, remedy, shown
+from stackpop.spec.sections import AXES, SECTIONS, split_name
+from stackpop.spec.sweep import Scalar
+
+
+def raw_axes(document: Document) -> RawAxes:
+    """The axes that name a setting, are not also given as a setting, and list at least one value."""
+    axes = mapping(document, "axes")
+    return {axis: values for axis, values in axes.items() if _is_axis(document, axis, values)}
+
+
+def _is_axis(document: Document, axis: str, values: object) -> bool:
+    loc = ("axes", axis)
+    if axis in (*filter(None, SECTIONS), "payoffs"):
+        first = next((name for name in sorted(AXES) if name.startswith(f"{axis}.")), "matrix")
+        got = f"the whole section {axis!r}"
+        advice = f"name a setting, for instance `{first}: [...]`"
+        document.refuse(loc, expected="one setting", got=got, remedy=advice, at_key=True)
+    elif axis not in AXES:
+        document.refuse(loc, expected="a setting", got=repr(axis), remedy=did_you_mean(axis, AXES), at_key=True)
+    elif not isinstance(values, list) or not values:
+        got = "an empty list" if values == [] else shown(values)
+        advice = "list at least one value, for instance [1, 2]"
+        document.refuse(loc, expected="a list of values", got=got, remedy=advice)
+    elif _is_given(document, axis):
+        got = f"both {axis!r} and 'axes.{axis}'"
+        advice = "remove one of the two"
+        document.refuse(loc, expected="either a setting or an axis", got=got, remedy=advice, at_key=True)
+    else:
+        return True
+    return False
+
+
+def _is_given(document: Document, name: str) -> bool:
+    section, key = split_name(name)
+    values = document.value.get(section) if section else document.value
+    return isinstance(values, dict) and key in values
+
+
+def axis_values(
+    document: Document, axis: str, values: Sequence[Any], kinds: Mapping[str, Sequence[str]]
+) -> tuple[Scalar, ...]:
+    """An axis's values as the settings they become, each validated and no two alike.
+
+    kinds: the kinds of each section that the sweep uses; each of them must read the axis.
+    """
+    checked: dict[Scalar, None] = {}
+    for position, raw in enumerate(values):
+        loc = ("axes", axis, position)
+        if not isinstance(raw, bool | int | float | str):
+            advice = "list numbers, words, or true and false"
+            document.refuse(loc, expected="one value", got=shown(raw), remedy=advice)
+            continue
+        value = raw if axis == "matrix" else _setting(document, axis, position, raw, kinds)
+        if value in checked:
+            document.refuse(loc, expected="each value once", got=f"{shown(value)} a second time", remedy="remove it")
+        elif value is not None:
+            checked[value] = None
+    return tuple(checked)
+
+
+def _setting(
+    document: Document, axis: str, position: int, raw: Scalar, kinds: Mapping[str, Sequence[str]]
+) -> Scalar | None:
+    """One value of an axis as the setting it becomes, None if it cannot become one."""
+    name, key = split_name(axis)
+    section = SECTIONS[name]
+    if key == section.chooser:
+        return raw  # the choice itself is checked where the kinds are
+    value: Scalar | None = None
+    for kind in kinds[name]:
+        model = section.kinds[kind]
+        if key not in model.model_fields:
+            refuse_unread(document, ("axes", axis), name, key, kind)
+            return None
+        try:
+            value = getattr(model.model_validate({key: raw, **section.choice(kind)}), key)
+        except ValidationError as error:
+            (e,) = error.errors(include_url=False)
+            loc = ("axes", axis, position)
+            document.refuse(loc, expected=expectation(e), got=shown(raw), remedy=remedy(e, model))
+            return None
+    return value

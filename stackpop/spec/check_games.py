@@ -1,0 +1,81 @@
+"""Checks of the games that a sweep file names and defines. Each returns what is valid; the document notes the rest."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stackpop.errors import SpecError, did_you_mean
+from stackpop.games import MATRICES, Game, Payoffs, check_payoffs
+from stackpop.spec.check_settings import RawAxes, mapping
+from stackpop.spec.document import Document
+from stackpop.spec.problems import Loc, shown
+from stackpop.spec.runs import WORD
+
+# A contextual follower has a row for each leader table, and exact evaluation visits every table of either player.
+MAX_TABLES = 4096
+
+
+def played_games(document: Document, axes: RawAxes) -> dict[str, Payoffs]:
+    """Label -> payoffs of every game that the sweep plays."""
+    known = {**MATRICES, **_own_games(document)}
+    defined = {*known, *mapping(document, "payoffs")}  # one with wrong payoffs is reported as that alone
+    games: dict[str, Payoffs] = {}
+    for loc, label in matrix_places(document, axes).items():
+        if isinstance(label, str) and label in known:
+            games[label] = known[label]
+        elif not isinstance(label, str) or label not in defined:
+            advice = did_you_mean(label, defined) if isinstance(label, str) else "for instance prisoners_dilemma"
+            document.refuse(loc, expected="a known game", got=shown(label), remedy=advice)
+    return games
+
+
+def matrix_places(document: Document, axes: RawAxes) -> dict[Loc, Any]:
+    """Where the file names a game -> what it names there."""
+    if "matrix" in axes:
+        return {("axes", "matrix", position): label for position, label in enumerate(axes["matrix"])}
+    return {("matrix",): document.value.get("matrix")}
+
+
+def _own_games(document: Document) -> dict[str, Payoffs]:
+    games: dict[str, Payoffs] = {}
+    for label, value in mapping(document, "payoffs").items():
+        loc: Loc = ("payoffs", label)
+        if label in MATRICES:
+            advice = "choose another name"
+            document.refuse(loc, expected="a new game", got=f"the named game {label!r}", remedy=advice, at_key=True)
+        elif not re.match(WORD, label):
+            advice = "choose another name"
+            document.refuse(loc, expected="letters, digits and . _ -", got=repr(label), remedy=advice, at_key=True)
+        else:
+            games |= _own_game(document, label, value)
+    return games
+
+
+def _own_game(document: Document, label: str, value: object) -> dict[str, Payoffs]:
+    """The game of a label, or nothing if its payoffs are wrong."""
+    try:
+        return {label: check_payoffs(value, field="")}
+    except SpecError as error:  # its line starts with the position, for instance "[1][0]: "
+        position, _, line = str(error).partition(": expected ")
+        expected, _, got = line.rpartition(", got ")
+        loc: Loc = ("payoffs", label, *map(int, re.findall(r"\d+", position)))
+        advice = "write rows of cells, each cell the two numbers [leader, follower]"
+        document.refuse(loc, expected=expected, got=got, remedy=advice)
+    return {}
+
+
+def check_tables(document: Document, games: Mapping[str, Payoffs], axes: RawAxes, memories: Sequence[Any]) -> None:
+    """Refuse games in which a player has too many deterministic tables to enumerate."""
+    for loc, label in matrix_places(document, axes).items():
+        for game in (Game(games[label], memory) for memory in memories if label in games):
+            for player, actions, states in (
+                ("leader", game.rows, game.leader_states),
+                ("follower", game.columns, game.follower_states),
+            ):
+                if states * math.log2(actions) > math.log2(MAX_TABLES):  # the number itself can be too long to write
+                    got = f"{actions}^{states} with memory {game.memory}"
+                    advice = "use a smaller game.memory (joint > opponent > none) or fewer actions"
+                    document.refuse(loc, expected=f"at most {MAX_TABLES} {player} tables", got=got, remedy=advice)

@@ -1,0 +1,131 @@
+"""From a sweep file to a validated SweepSpec, or to one clear line for each thing that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from stackpop.errors import SpecError, did_you_mean, explain
+from stackpop.spec.check_axes import axis_values, raw_axes
+from stackpop.spec.check_games import check_tables, played_games
+from stackpop.spec.check_settings import given_settings, resolved_settings, used_kinds
+from stackpop.spec.document import Document, read
+from stackpop.spec.problems import Mark, shown
+from stackpop.spec.runs import WORD
+from stackpop.spec.sections import AXES, SECTIONS, split_name
+from stackpop.spec.sweep import SweepSpec
+
+Overrides = Mapping[str, str] | Sequence[str]
+
+_KEYS = {"name", "description", "payoffs", "axes", *(axis.partition(".")[0] for axis in AXES)}
+
+
+def load_sweep(source: str | os.PathLike[str], overrides: Overrides = ()) -> SweepSpec:
+    """The sweep in a YAML file.
+
+    source: path of the file; its stem is the sweep's name unless the file gives one.
+    overrides: texts `key=value`, or a mapping of keys to values, the value being YAML that is validated like the
+        file's. A key is the dotted name of a setting, or `axes.` and the dotted name of an axis.
+
+    Raises:
+        SpecError: the file cannot be read or is not valid; one line a problem, in the order of the file.
+    """
+    path = Path(source)
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no path at all
+        got = str(getattr(error, "strerror", None) or "binary data").lower()
+        line = explain("file", expected="a sweep file in YAML", got=got, remedy="check the path")
+        raise SpecError(f"{path}: {line}") from error
+    return parse_sweep(text, path.stem, overrides, source=str(path))
+
+
+def parse_sweep(text: str, name: str, overrides: Overrides = (), *, source: str = "sweep") -> SweepSpec:
+    """The sweep in YAML text; `name` is its name unless the text gives one, `source` names the text in messages.
+
+    Raises:
+        SpecError: the text or an override is not valid; one line a problem, in the order of the text.
+    """
+    document = read(text, source)
+    if not isinstance(document.value, dict) or not document.value:
+        got = "an empty file" if document.value in (None, {}) else shown(document.value)
+        advice = "start with for instance `matrix: prisoners_dilemma`"
+        document.refuse((), expected="a mapping of settings", got=got, remedy=advice)
+        document.problems.raise_any()
+    for key, value in _pairs(overrides):
+        _override(document, key, value)
+    sweep = _sweep(document, name)
+    document.problems.raise_any()
+    return sweep
+
+
+def _pairs(overrides: Overrides) -> Iterator[tuple[str, str]]:
+    if isinstance(overrides, Mapping):
+        yield from overrides.items()
+        return
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            line = explain("override", expected="key=value", got=repr(override), remedy="for instance seed=2")
+            raise SpecError(line)
+        yield key, value
+
+
+def _override(document: Document, key: str, text: str) -> None:
+    """Put an override into the document; an overriding axis takes the place of the setting of its name."""
+    source = f"override {key}={text}"
+    section, setting = split_name(key)
+    loc = (section, setting) if section else (setting,)
+    axes = document.value.get("axes")
+    if isinstance(axes, dict) and key in axes:
+        advice = f"use axes.{key}=[...]"
+        document.problems.add(Mark(source), loc, expected="a setting", got="an axis", remedy=advice)
+        return
+    if section == "axes":
+        fixed_section, fixed_key = split_name(setting)
+        fixed = document.value.get(fixed_section) if fixed_section else document.value
+        if isinstance(fixed, dict):
+            fixed.pop(fixed_key, None)
+    document.replace(loc, read(text, source))
+
+
+def _sweep(document: Document, default_name: str) -> SweepSpec:
+    """The sweep as far as the document is valid."""
+    _check_keys(document)
+    raw = raw_axes(document)
+    given = {name: given_settings(document, name) for name in SECTIONS}
+    kinds = {name: used_kinds(document, name, given[name], raw) for name in SECTIONS}
+    settings = {name: resolved_settings(document, name, given[name], kinds[name], raw) for name in SECTIONS}
+    axes = {axis: axis_values(document, axis, values, kinds) for axis, values in raw.items()}
+    games = played_games(document, raw)
+    memories = axes.get("game.memory") or [settings["game"].get("memory", "joint")]
+    check_tables(document, games, raw, memories)
+    if "matrix" not in axes:
+        settings[""]["matrix"] = document.value.get("matrix")
+    return SweepSpec(_name(document, default_name), _description(document), axes, games, settings)
+
+
+def _check_keys(document: Document) -> None:
+    for key in document.value:
+        if key not in _KEYS:
+            advice = did_you_mean(key, _KEYS)
+            document.refuse((key,), expected="a key of a sweep", got=repr(key), remedy=advice, at_key=True)
+
+
+def _name(document: Document, default: str) -> str:
+    name = document.value.get("name", default)
+    if isinstance(name, str) and re.match(WORD, name):
+        return name
+    advice = "set `name` to such a word"
+    document.refuse(("name",), expected="a word of letters, digits and . _ -", got=shown(name), remedy=advice)
+    return ""
+
+
+def _description(document: Document) -> str:
+    description = document.value.get("description", "")
+    if isinstance(description, str):
+        return description.strip()
+    document.refuse(("description",), expected="text", got=shown(description), remedy="put it in quotes")
+    return ""

@@ -1,0 +1,189 @@
+"""A sweep: the settings of an experiment and the axes it is repeated over. Runs are made one by one, on demand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from stackpop.games import MATRICES, Game, Payoffs
+from stackpop.settings import Settings
+from stackpop.spec.document import dump
+from stackpop.spec.runs import RunSpec
+from stackpop.spec.sections import SECTIONS, join_name, split_name
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """A validated sweep; `load_sweep` and `parse_sweep` make it.
+
+    name: a plain word, for files and tasks.
+    axes: dotted setting -> its distinct values, in the order of the dims.
+    games: label -> payoffs of every game that is played.
+    settings: section -> key -> value of the settings that are no axes ("" for the top level, the matrix with it);
+        defaults are filled in, except where an axis chooses the section's kind and so its defaults.
+    """
+
+    name: str
+    description: str
+    axes: Mapping[str, tuple[Scalar, ...]]
+    games: Mapping[str, Payoffs]
+    settings: Mapping[str, Mapping[str, Any]]
+
+    @cached_property
+    def text(self) -> str:
+        """The sweep as YAML text, as resolved: overrides and defaults written out."""
+        return self.to_yaml()
+
+    @cached_property
+    def dims(self) -> tuple[str, ...]:
+        """One dim an axis, for instance `leader_lr` for the axis `leader.lr`."""
+        return tuple(map(_dim, self.axes))
+
+    @cached_property
+    def labels(self) -> Mapping[str, tuple[Scalar, ...]]:
+        """Dim -> the values along it."""
+        return {_dim(axis): values for axis, values in self.axes.items()}
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Number of values along each dim."""
+        return tuple(map(len, self.axes.values()))
+
+    @cached_property
+    def size(self) -> int:
+        """Number of runs."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    @cached_property
+    def game_dims(self) -> tuple[str, ...]:
+        """The dims that the game itself depends on."""
+        return tuple(_dim(axis) for axis in self.axes if _shapes_game(axis))
+
+    @cached_property
+    def follower_dims(self) -> tuple[str, ...]:
+        """The dims that a follower's own training depends on."""
+        return tuple(_dim(axis) for axis in self.axes if _shapes_follower(axis))
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """The index of each run, the last dim fastest."""
+        return itertools.product(*map(range, self.shape))
+
+    def run(self, index: tuple[int, ...]) -> RunSpec:
+        """The run at an index, one position a dim."""
+        top = dict(self.settings[""])
+        sections: dict[str, Any] = dict(self._whole_sections)
+        for (axis, values), position in zip(self.axes.items(), index, strict=True):
+            section, key = split_name(axis)
+            target = sections.setdefault(section, dict(self.settings[section])) if section else top
+            target[key] = values[position]
+        return RunSpec.model_validate({**top, **sections, "payoffs": self.games[top["matrix"]]})
+
+    @cached_property
+    def _whole_sections(self) -> Mapping[str, Settings]:
+        """The sections in which no setting is an axis, validated once for all runs."""
+        swept = {split_name(axis)[0] for axis in self.axes}
+        return {
+            name: SECTIONS[name].model(values).model_validate(values)
+            for name, values in self.settings.items()
+            if name and name not in swept
+        }
+
+    @cached_property
+    def fixed(self) -> Mapping[str, Any]:
+        """Dotted name -> value of every setting that is no axis, defaults included.
+
+        Where an axis chooses a section's kind, the names carry it: `leader[pg].lr`. The payoffs of games that the
+        file itself defines are under `payoffs.<label>`.
+        """
+        fixed: dict[str, Any] = {f"payoffs.{label}": _lists(payoffs) for label, payoffs in self._own_games().items()}
+        for section in self.settings:
+            chooser_swept = join_name(section, SECTIONS[section].chooser) in self.axes
+            for kind, values in self._resolved(section).items():
+                prefix = f"{section}[{kind}]" if chooser_swept else section
+                for key in values:
+                    if join_name(section, key) not in self.axes:
+                        fixed[join_name(prefix, key)] = values[key]
+        return fixed
+
+    @cached_property
+    def leader_sizes(self) -> dict[str, int]:
+        """The largest size of each dim of the leaders' arrays."""
+        return {
+            "iteration": self._largest("leader.updates"),
+            "post_iteration": self._largest("follower.post_updates"),
+            "state": max(game.leader_states for game in self._games()),
+            "action": max(game.rows for game in self._games()),
+        }
+
+    @cached_property
+    def follower_sizes(self) -> dict[str, int]:
+        """The largest size of each dim of the followers' arrays; no iterations if every oracle is exact."""
+        return {
+            "iteration": self._largest("follower.updates"),
+            "context": max(game.leader_tables for game in self._games()),
+            "state": max(game.follower_states for game in self._games()),
+            "action": max(game.columns for game in self._games()),
+        }
+
+    def to_yaml(self) -> str:
+        """YAML text; `parse_sweep` gives an equal sweep back."""
+        top: dict[str, Any] = {"name": self.name, "description": self.description}
+        own = {label: _lists(payoffs) for label, payoffs in self._own_games().items()}
+        sections = {key: dict(values) for key, values in self.settings.items() if key}
+        axes = {axis: list(values) for axis, values in self.axes.items()}
+        payoffs, swept = {"payoffs": own} if own else {}, {"axes": axes} if axes else {}
+        return dump({**top, **payoffs, **self.settings[""], **sections, **swept})
+
+    def _own_games(self) -> Mapping[str, Payoffs]:
+        return {label: payoffs for label, payoffs in self.games.items() if label not in MATRICES}
+
+    def _games(self) -> list[Game]:
+        """One game for each pair of payoffs and memory."""
+        memories = self._values("game.memory")
+        return [Game(payoffs, memory) for payoffs in self.games.values() for memory in memories]
+
+    def _largest(self, name: str) -> int:
+        return max(self._values(name), default=0)
+
+    def _values(self, name: str) -> list[Any]:
+        """Every value that a setting takes; none where no kind that is used reads it."""
+        section, key = split_name(name)
+        if name in self.axes:
+            return list(self.axes[name])
+        return [values[key] for values in self._resolved(section).values() if key in values]
+
+    def _resolved(self, section: str) -> Mapping[str, Mapping[str, Any]]:
+        """Kind -> the settings of a section with the defaults of that kind; an axis leaves its default here."""
+        given = self.settings[section]
+        if not section:  # complete as it is, and with the matrix, which no model of the section reads
+            return {"": given}
+        kinds, chooser = SECTIONS[section].kinds, SECTIONS[section].chooser
+        used = self.axes.get(join_name(section, chooser), (given.get(chooser, ""),))
+        choices = {kind: SECTIONS[section].choice(kind) for kind in map(str, used)}
+        return {kind: kinds[kind].model_validate({**given, **choice}).model_dump() for kind, choice in choices.items()}
+
+
+def _dim(axis: str) -> str:
+    return axis.replace(".", "_")
+
+
+def _shapes_game(axis: str) -> bool:
+    return axis == "matrix" or axis.startswith("game.")
+
+
+def _shapes_follower(axis: str) -> bool:
+    if axis == "follower.post_updates":  # post-training belongs to the leader's run
+        return False
+    return _shapes_game(axis) or axis in ("seed", "evaluation_episodes") or axis.startswith("follower.")
+
+
+def _lists(payoffs: Payoffs) -> list[list[list[float]]]:
+    return [[list(cell) for cell in row] for row in payoffs]

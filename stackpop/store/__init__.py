@@ -1,0 +1,25 @@
+"""The result store: one Zarr v3 store a sweep, read by plain xarray, written by one process.
+
+Nothing outside this package knows the schema. `ResultsWriter` makes, extends and fills a store; `open_results` and
+`read_progress` read one.
+"""
+
+from stackpop.store.group import GroupWriter
+from stackpop.store.lock import WriterInfo, writer_of
+from stackpop.store.reader import FailedRun, GroupProgress, Progress, open_results, read_progress
+from stackpop.store.schema import SCHEMA_VERSION, Status
+from stackpop.store.writer import ResultsWriter
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "FailedRun",
+    "GroupProgress",
+    "GroupWriter",
+    "Progress",
+    "ResultsWriter",
+    "Status",
+    "WriterInfo",
+    "open_results",
+    "read_progress",
+    "writer_of",
+]

@@ -1,0 +1,203 @@
+"""From a sweep to the arrays of a store: merged labels, sizes, chunks, and the Zarr documents that declare them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from stackpop.errors import StoreError, explain
+from stackpop.store.schema import INNER_DIMS, RUN_VARIABLES, STATUS, Variable
+
+Document = dict[str, Any]  # the content of one zarr.json
+Scalar = str | int | float | bool | None
+Labels = NDArray[Any]  # 1-D, of bool, int64, float64 or variable-length strings
+
+CURVES_A_BLOCK = 64  # runs a chunk, at _CURVE_LENGTH values a curve; shorter curves share a chunk with more runs
+_CURVE_LENGTH = 512
+RUNS_A_CHUNK = 1024  # of the variables with one value a run
+_LABELS_A_CHUNK = 4096
+
+
+class Sweep(Protocol):
+    """What the store needs to know of a sweep (`stackpop.spec.SweepSpec`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def dims(self) -> tuple[str, ...]: ...
+    @property
+    def labels(self) -> Mapping[str, tuple[Any, ...]]: ...
+    @property
+    def follower_dims(self) -> tuple[str, ...]: ...
+    @property
+    def game_dims(self) -> tuple[str, ...]: ...
+    @property
+    def fixed(self) -> Mapping[str, Any]: ...
+    @property
+    def leader_sizes(self) -> Mapping[str, int]: ...
+    @property
+    def follower_sizes(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One group of the store: its swept dims with their labels, its inner dims with their sizes, its variables."""
+
+    group: str  # "" for the root
+    run_dims: tuple[str, ...]
+    labels: Mapping[str, Labels]
+    sizes: Mapping[str, int]
+    variables: tuple[Variable, ...]
+    game_dims: tuple[str, ...] = ()
+    ground_truth: tuple[Variable, ...] = ()
+
+    def path(self, name: str) -> str:
+        """The path of an array of this group inside the store."""
+        return f"{self.group}/{name}" if self.group else name
+
+
+# --- labels ---------------------------------------------------------------------------------------------------------
+
+
+def label_array(labels: Sequence[Scalar]) -> Labels:
+    """Labels of one axis as one type: all truth values, all whole numbers, all numbers, or else text."""
+    kinds = {type(label) for label in labels}
+    if kinds == {bool}:
+        return np.array(labels, dtype=np.bool_)
+    if kinds == {int}:
+        return np.array(labels, dtype=np.int64)
+    if kinds <= {int, float}:
+        return np.array(labels, dtype=np.float64)
+    texts = [label if isinstance(label, str) else json.dumps(label) for label in labels]
+    return np.array(texts, dtype=np.dtypes.StringDType())
+
+
+def merge_labels(dim: str, stored: Labels | None, wanted: Sequence[Scalar]) -> tuple[Labels, NDArray[np.intp]]:
+    """The stored labels with the new ones appended, and the position of each wanted label among them.
+
+    Raises:
+        StoreError: the new labels are of another type than the stored ones.
+    """
+    new = label_array(wanted)
+    if stored is None:
+        return new, np.arange(len(new), dtype=np.intp)
+    if stored.dtype == np.float64 and new.dtype == np.int64:
+        new = new.astype(np.float64)
+    if stored.dtype.kind != new.dtype.kind:
+        expected = f"labels like the stored ones ({_some(stored)})"
+        remedy = "write them the same way, or name another --store"
+        raise StoreError(explain(f"axis {dim}", expected=expected, got=_some(new), remedy=remedy))
+    place = {label: k for k, label in enumerate(stored.tolist())}
+    for label in new.tolist():
+        place.setdefault(label, len(place))
+    positions = np.array([place[label] for label in new.tolist()], dtype=np.intp)
+    return np.array(list(place), dtype=stored.dtype), positions
+
+
+def _some(labels: Labels, most: int = 3) -> str:
+    shown = ", ".join(repr(label) for label in labels[:most].tolist())
+    return f"{shown}, …" if len(labels) > most else shown
+
+
+# --- chunks ---------------------------------------------------------------------------------------------------------
+
+
+def power_of_two(size: int) -> int:
+    """The least power of two that is at least `size` (1 for 0)."""
+    return 1 << max(size - 1, 0).bit_length()
+
+
+def block_shape(sizes: Sequence[int], runs: int) -> tuple[int, ...]:
+    """A chunk of about `runs` runs over the swept dims.
+
+    The last dims fill first, as runs finish about in that order. What is left goes to the last dim, so that an axis
+    that is short today does not make for tiny chunks once it is extended.
+    """
+    shape = [1] * len(sizes)
+    left = runs
+    for k in reversed(range(len(sizes))):
+        shape[k] = min(left, power_of_two(sizes[k]))
+        left //= shape[k]
+    if shape:
+        shape[-1] *= left
+    return tuple(shape)
+
+
+def _curve_runs(layout: Layout) -> int:
+    length = max((size for dim, size in layout.sizes.items() if dim.endswith("iteration")), default=1)
+    return CURVES_A_BLOCK * min(max(_CURVE_LENGTH // power_of_two(length), 1), RUNS_A_CHUNK // CURVES_A_BLOCK)
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+
+def array_documents(layout: Layout) -> dict[str, Document]:
+    """The zarr.json of every array of a group, by its path in the store."""
+    runs = tuple(len(layout.labels[dim]) for dim in layout.run_dims)
+    blocks = block_shape(runs, _curve_runs(layout))
+    singles = block_shape(runs, RUNS_A_CHUNK)
+    note = {"coordinates": " ".join(v.name for v in layout.ground_truth)} if layout.ground_truth else {}
+    documents = {}
+    for variable in layout.variables + RUN_VARIABLES + (STATUS,):
+        inner = tuple(layout.sizes[dim] for dim in variable.dims)
+        chunks = (blocks if variable.dims else singles) + tuple(power_of_two(size) for size in inner)
+        documents[layout.path(variable.name)] = _document(
+            variable, layout.run_dims + variable.dims, runs + inner, chunks, note
+        )
+    games = tuple(len(layout.labels[dim]) for dim in layout.game_dims)
+    for variable in layout.ground_truth:
+        chunks = block_shape(games, RUNS_A_CHUNK)
+        documents[layout.path(variable.name)] = _document(variable, layout.game_dims, games, chunks, {})
+    for dim, values in coordinates(layout).items():
+        variable = _coordinate(dim, values)
+        documents[layout.path(dim)] = _document(variable, (dim,), values.shape, (_LABELS_A_CHUNK,), {})
+    return documents
+
+
+def coordinates(layout: Layout) -> dict[str, Labels]:
+    """The labels of every dim of a group, swept and inner."""
+    inner = {dim: np.arange(size, dtype=np.int64) + INNER_DIMS[dim][0] for dim, size in layout.sizes.items()}
+    return {**{dim: layout.labels[dim] for dim in layout.run_dims}, **inner}
+
+
+def _coordinate(dim: str, values: Labels) -> Variable:
+    _, long_name, description = INNER_DIMS.get(dim, (0, dim.replace("_", " "), "Swept axis."))
+    dtype = "string" if values.dtype.kind == "T" else str(values.dtype)
+    fill = {"string": "", "bool": False, "int64": 0, "float64": 0.0}[dtype]
+    return Variable(dim, (), "1", long_name, description, dtype, fill)
+
+
+def _document(
+    variable: Variable,
+    dims: tuple[str, ...],
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    note: Mapping[str, str],
+) -> Document:
+    attributes = {
+        "long_name": variable.long_name,
+        "units": variable.units,
+        "description": variable.description,
+        **variable.attrs,
+        **note,
+    }
+    blank = _blank_document(variable.dtype, variable.fill, chunks)
+    return {**blank, "shape": list(shape), "dimension_names": list(dims), "attributes": attributes}
+
+
+@lru_cache
+def _blank_document(dtype: str, fill: float | str, chunks: tuple[int, ...]) -> Document:
+    """Zarr's own declaration of an array; many variables share one but for names, sizes and attributes."""
+    memory = zarr.storage.MemoryStore()
+    array = zarr.create_array(memory, shape=chunks, chunks=chunks, dtype=dtype, fill_value=fill)
+    document: Document = json.loads(json.dumps(array.metadata.to_dict()))
+    return document

@@ -1,0 +1,57 @@
+"""The exact values of each game, as coordinates beside the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from stackpop.errors import StoreError, did_you_mean
+from stackpop.store.faults import storage_faults
+from stackpop.store.group import Index, open_array
+from stackpop.store.layout import Layout
+from stackpop.store.schema import GROUND_TRUTH
+
+
+class GroundTruthWriter:
+    """Exact values over the game dims; an `index` is a position in the sweep's grid of games."""
+
+    def __init__(self, path: Path, root: zarr.Group, layout: Layout, positions: tuple[NDArray[np.intp], ...]) -> None:
+        self._path = path
+        self._positions = positions
+        self._arrays = {variable.name: open_array(root, layout.path(variable.name)) for variable in GROUND_TRUTH}
+        self._values: dict[str, NDArray[np.float64]] = {
+            name: np.array(array[...], dtype=np.float64) for name, array in self._arrays.items()
+        }
+        self._dirty = False
+
+    def missing(self) -> list[Index]:
+        """The games of the sweep of which no value is known."""
+        unknown = np.all([np.isnan(values) for values in self._values.values()], axis=0)
+        wanted = unknown[np.ix_(*self._positions)] if self._positions else unknown
+        return [tuple(int(k) for k in index) for index in np.argwhere(wanted)]
+
+    def record(self, index: Index, values: Mapping[str, float]) -> None:
+        """Take the exact values of a game; a name that is left out stays unknown.
+
+        Raises:
+            StoreError: a name that the store does not know.
+        """
+        position = tuple(int(places[k]) for places, k in zip(self._positions, index, strict=True))
+        for name, value in values.items():
+            if name not in self._values:
+                raise StoreError(f"exact value {name}: {did_you_mean(name, self._values)}")
+            self._values[name][position] = value
+        self._dirty = True
+
+    def flush(self) -> None:
+        """Write what was recorded; raises StoreError if the disk fails, and can be called again."""
+        if not self._dirty:
+            return
+        with storage_faults(self._path):
+            for name, array in self._arrays.items():
+                array[...] = self._values[name]
+        self._dirty = False

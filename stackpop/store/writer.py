@@ -1,0 +1,219 @@
+"""Open a store for a sweep, make or extend it, and record into it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from stackpop.errors import StoreError, explain
+from stackpop.store.documents import (
+    array_nodes,
+    commit,
+    declare_arrays,
+    grow,
+    read_root,
+    remove_leftovers,
+)
+from stackpop.store.faults import storage_faults
+from stackpop.store.group import GroupWriter, Index
+from stackpop.store.layout import Document, Labels, Layout, Sweep, array_documents, coordinates, merge_labels
+from stackpop.store.lock import StoreLock
+from stackpop.store.provenance import check_comparable, group_attributes
+from stackpop.store.schema import (
+    FOLLOWER_DIM_NAMES,
+    FOLLOWER_VARIABLES,
+    FOLLOWERS,
+    GROUND_TRUTH,
+    LEADER_VARIABLES,
+    STATUS,
+)
+from stackpop.store.truth import GroundTruthWriter
+
+_FLUSH_SECONDS = 1.0
+
+Positions = Mapping[str, NDArray[np.intp]]  # dim -> place in the store of each label of the sweep
+
+
+class ResultsWriter:
+    """The only writer of a store, from construction to `close`; a context manager.
+
+    It makes the store if there is none, and appends to its dims what the sweep adds; runs never move. `leaders` and
+    `followers` (None if the sweep trains none) take the results. One thread owns it; any number of processes may read.
+
+    Raises:
+        StoreError: in use by another writer; not a store of ours, or of a newer version; holds runs of other axes or
+            other fixed settings; or the disk refuses.
+    """
+
+    leaders: GroupWriter
+    followers: GroupWriter | None
+
+    def __init__(self, path: str | os.PathLike[str], spec: Sweep) -> None:
+        self.path = _local_folder(path)
+        with storage_faults(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = StoreLock(self.path)
+        try:
+            with storage_faults(self.path):
+                self._open(spec)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._flushed_at = time.monotonic()
+
+    def _open(self, spec: Sweep) -> None:
+        building = self.path.with_name(f".{self.path.name}.new")
+        shutil.rmtree(building, ignore_errors=True)  # of a writer that was killed, for we hold the lock
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            _create(building, self.path, spec)
+        root = read_root(self.path)
+        if self._lock.found_left_behind:
+            remove_leftovers(self.path)
+        layouts, positions = _extend(self.path, root, spec)
+        group = zarr.open_group(self.path, mode="r+", use_consolidated=True)
+        self.leaders = GroupWriter(self.path, group, layouts[""], _along(spec.dims, positions))
+        self.followers = None
+        if _trains_followers(spec):
+            places = _along(spec.follower_dims, positions)
+            self.followers = GroupWriter(self.path, group, layouts[FOLLOWERS], places)
+        self._truth = GroundTruthWriter(self.path, group, layouts[""], _along(spec.game_dims, positions))
+
+    def missing_ground_truth(self) -> list[Index]:
+        """The games of the sweep, as indices over its game dims, whose exact values are not known."""
+        return self._truth.missing()
+
+    def record_ground_truth(self, index: Index, values: Mapping[str, float]) -> None:
+        """Take exact values of a game (`equilibrium_pure`, `leader_return_min`, …), to be written at the next flush."""
+        self._truth.record(index, values)
+
+    def flush(self) -> None:
+        """Write everything recorded so far; what a flush could not write is kept for the next.
+
+        Raises:
+            StoreError: the disk is full or refuses.
+        """
+        self._flushed_at = time.monotonic()
+        self._truth.flush()
+        if self.followers is not None:
+            self.followers.flush()  # before the leaders, whose results presuppose them
+        self.leaders.flush()
+
+    def maybe_flush(self) -> bool:
+        """Flush if the last flush is a second ago, and tell whether it was; call it often."""
+        due = time.monotonic() - self._flushed_at >= _FLUSH_SECONDS
+        if due:
+            self.flush()
+        return due
+
+    def close(self) -> None:
+        """Flush, hand interrupted runs back as pending, and release the store."""
+        try:
+            for group in (self.leaders, self.followers):
+                if group is not None:
+                    group.give_up_running()
+            self.flush()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _local_folder(path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(path)
+    if "://" in text:
+        remedy = "write to a local folder and copy it"
+        raise StoreError(explain("store", expected="a local folder", got=repr(text), remedy=remedy))
+    return Path(text).resolve()  # one lock for all spellings of a path
+
+
+def _trains_followers(spec: Sweep) -> bool:
+    return spec.follower_sizes.get("iteration", 0) > 0  # none where every oracle is exact
+
+
+def _along(dims: tuple[str, ...], positions: Positions) -> tuple[NDArray[np.intp], ...]:
+    return tuple(positions[dim] for dim in dims)
+
+
+def _create(building: Path, path: Path, spec: Sweep) -> None:
+    """Build a store aside and rename it, so that a half-made one never shows."""
+    try:
+        layouts, _ = _plan(spec, {}, {})
+        _write_metadata(building, layouts, {}, group_attributes(spec, {}))
+        os.replace(building, path)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _extend(path: Path, root: Document, spec: Sweep) -> tuple[dict[str, Layout], Positions]:
+    """Bring a store up to the sweep: labels, sizes, groups and attributes that it lacks."""
+    stored = array_nodes(root)
+    check_comparable(path, spec, root["attributes"], _stored_dims(stored))
+    labels = _stored_labels(path, stored, spec.dims)
+    layouts, positions = _plan(spec, labels, stored)
+    _write_metadata(path, layouts, stored, group_attributes(spec, root["attributes"]))
+    return layouts, positions
+
+
+def _stored_dims(stored: Mapping[str, Document]) -> dict[str, tuple[str, ...]]:
+    paths = {"": STATUS.name, FOLLOWERS: f"{FOLLOWERS}/{STATUS.name}"}
+    return {group: tuple(stored[path]["dimension_names"]) for group, path in paths.items() if path in stored}
+
+
+def _stored_labels(path: Path, stored: Mapping[str, Document], dims: tuple[str, ...]) -> dict[str, Labels]:
+    """The committed labels of each swept dim: what an interrupted extension left behind them does not count."""
+    group = zarr.open_group(path, mode="r", use_consolidated=True)
+    return {dim: np.asarray(group[dim][...]) for dim in dims if dim in stored}
+
+
+def _plan(
+    spec: Sweep, stored_labels: Mapping[str, Labels], stored: Mapping[str, Document]
+) -> tuple[dict[str, Layout], Positions]:
+    """The groups of the store with stored and new labels, and where the sweep's labels are among them."""
+    merged = {dim: merge_labels(dim, stored_labels.get(dim), spec.labels[dim]) for dim in spec.dims}
+    labels = {dim: both[0] for dim, both in merged.items()}
+    positions = {dim: both[1] for dim, both in merged.items()}
+
+    def largest(dim: str, path: str, size: int) -> int:
+        return max(size, stored[path]["shape"][0]) if path in stored else size
+
+    sizes = {dim: largest(dim, dim, size) for dim, size in spec.leader_sizes.items()}
+    layouts = {"": Layout("", spec.dims, labels, sizes, LEADER_VARIABLES, spec.game_dims, GROUND_TRUTH)}
+    if _trains_followers(spec) or f"{FOLLOWERS}/{STATUS.name}" in stored:
+        named = {name: spec.follower_sizes.get(dim, 0) for dim, name in FOLLOWER_DIM_NAMES.items()}
+        sizes = {dim: largest(dim, f"{FOLLOWERS}/{dim}", size) for dim, size in named.items()}
+        layouts[FOLLOWERS] = Layout(FOLLOWERS, spec.follower_dims, labels, sizes, FOLLOWER_VARIABLES)
+    return layouts, positions
+
+
+def _write_metadata(
+    folder: Path,
+    layouts: Mapping[str, Layout],
+    stored: Mapping[str, Document],
+    attributes: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Declare the arrays, write the labels that are new, commit."""
+    wanted = {name: doc for layout in layouts.values() for name, doc in array_documents(layout).items()}
+    arrays = grow(stored, wanted)
+    declare_arrays(folder, arrays, stored)
+    for layout in layouts.values():
+        for dim, values in coordinates(layout).items():
+            name = layout.path(dim)
+            if name not in stored or stored[name]["shape"] != [len(values)]:
+                zarr.open_array(folder / name, mode="r+")[...] = values
+    commit(folder, arrays, attributes)

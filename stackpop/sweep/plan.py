@@ -1,0 +1,110 @@
+"""What a sweep still has to do, decided from the file and the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from stackpop.spec import RunSpec, SweepSpec
+from stackpop.store import Status
+
+Index = tuple[int, ...]
+T = TypeVar("T")
+RunsPerTask = int | Literal["auto"]
+# A pack this large costs little more a run than a larger one, fills a block of the store, and is little to lose.
+LARGEST_PACK = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done and what is to do.
+
+    pending: flat indices of the runs to train, in the file's order. done, failed: runs that stay as they
+    are. followers_to_train, followers_reused: follower trainings those runs need, and have in the store.
+    """
+
+    spec: SweepSpec
+    pending: np.ndarray
+    done: int
+    failed: int
+    followers_to_train: int
+    followers_reused: int
+    runs_per_task: int
+
+    @property
+    def tasks(self) -> int:
+        """Leader tasks, if all pending runs can share packs."""
+        return -(-len(self.pending) // self.runs_per_task)
+
+
+def make_plan(
+    spec: SweepSpec,
+    leaders: np.ndarray,
+    followers: np.ndarray | None,
+    *,
+    retry_failed: bool,
+    runs_per_task: RunsPerTask,
+    workers: int,
+) -> Plan:
+    """Compare the file with the store.
+
+    leaders: status of each run, shape `spec.shape`. followers: status of each follower training over
+    `spec.follower_dims`, or None without any. workers: how many tasks can run at once.
+    """
+    missing = ~np.isin(leaders, [Status.DONE] if retry_failed else [Status.DONE, Status.FAILED])
+    pending = np.flatnonzero(missing)
+    needed = np.zeros(0, dtype=np.int64)
+    reused = 0
+    if followers is not None:
+        needed = np.unique(follower_positions(spec, pending))
+        reused = int((followers.flat[needed] == Status.DONE).sum())
+    return Plan(
+        spec,
+        pending,
+        done=int((leaders == Status.DONE).sum()),
+        failed=0 if retry_failed else int((leaders == Status.FAILED).sum()),
+        followers_to_train=len(needed) - reused,
+        followers_reused=reused,
+        runs_per_task=_pack_size(runs_per_task, len(pending), workers),
+    )
+
+
+def _pack_size(wanted: RunsPerTask, runs: int, workers: int) -> int:
+    """`auto`: as large as pays, yet a pack for every worker."""
+    if wanted != "auto":
+        return wanted
+    return max(1, min(LARGEST_PACK, -(-runs // workers)))
+
+
+def follower_positions(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
+    """Flat indices over `spec.follower_dims` of the followers that runs at `flat` train against."""
+    by_dim = dict(zip(spec.dims, np.unravel_index(flat, spec.shape), strict=True))
+    shape = [len(spec.labels[dim]) for dim in spec.follower_dims]
+    if not shape:
+        return np.zeros_like(flat)
+    return np.ravel_multi_index([by_dim[dim] for dim in spec.follower_dims], shape)
+
+
+def packs(plan: Plan) -> Iterator[list[tuple[Index, RunSpec]]]:
+    """The pending runs in packs of one shape, made as they are asked for."""
+    runs = ((index, plan.spec.run(index)) for index in _indices(plan))
+    yield from grouped(runs, lambda item: item[1].pack_key, plan.runs_per_task)
+
+
+def _indices(plan: Plan) -> Iterator[Index]:
+    for flat in plan.pending:
+        yield tuple(int(i) for i in np.unravel_index(flat, plan.spec.shape))
+
+
+def grouped(items: Iterator[T], key: Callable[[T], str], size: int) -> Iterator[list[T]]:
+    """Lists of up to `size` items of equal key, each full one as soon as it is, in order of arrival."""
+    waiting: dict[str, list[T]] = {}
+    for item in items:
+        group = waiting.setdefault(key(item), [])
+        group.append(item)
+        if len(group) == size:
+            yield waiting.pop(key(item))
+    yield from waiting.values()

@@ -1,0 +1,74 @@
+"""What runs on the workers: each function is one Dask task, and its arguments and result are small."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from stackpop.errors import TooLargeError
+from stackpop.games import Game
+from stackpop.results import TrainingResult
+from stackpop.spec import FollowerSpec, RunSpec
+
+FollowerResults = dict[str, TrainingResult]  # by follower_id
+
+
+def solve_game(game: Game) -> dict[str, float]:
+    """Exact values of one game, by the store's names; those that are too large to find are left out."""
+    _single_thread()
+    from stackpop.equilibria import ground_truth
+
+    try:
+        truth = ground_truth(game)
+    except TooLargeError:
+        return {}
+    return {
+        "equilibrium_pure": truth.pure,
+        "equilibrium_resample": truth.resample,
+        "equilibrium_behavioural": truth.behavioural,
+        "leader_return_min": truth.leader_return_min,
+        "leader_return_max": truth.leader_return_max,
+    }
+
+
+def train_follower_pack(specs: Sequence[FollowerSpec]) -> FollowerResults:
+    """Train followers of one shape."""
+    _single_thread()
+    from stackpop.training import train_followers
+
+    results = train_followers(specs)
+    return {spec.follower_id: _signed(result) for spec, result in zip(specs, results, strict=True)}
+
+
+def train_leader_pack(
+    specs: Sequence[RunSpec], trained: Sequence[FollowerResults], stored: Mapping[str, np.ndarray]
+) -> list[TrainingResult]:
+    """Train leaders of one shape against their followers, in the order of `specs`.
+
+    trained: results of the follower tasks this one depends on. stored: logits of followers from the store.
+    A leader whose follower failed fails with it, and the others go on.
+    """
+    _single_thread()
+    from stackpop.training import train_leaders
+
+    followers = {key: result for pack in trained for key, result in pack.items()}
+    errors = {key: f"follower: {result.error}" for key, result in followers.items() if result.error}
+    logits = {key: result.arrays["follower_logits"] for key, result in followers.items() if not result.error}
+    failed = [errors.get(follower.follower_id) if (follower := spec.follower_spec()) else None for spec in specs]
+    sound = [spec for spec, error in zip(specs, failed, strict=True) if error is None]
+    results = iter(train_leaders(sound, {**stored, **logits}) if sound else ())
+    return [_signed(TrainingResult({}, error) if error else next(results)) for error in failed]
+
+
+def _single_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _signed(result: TrainingResult) -> TrainingResult:
+    from distributed import get_worker
+
+    return dataclasses.replace(result, worker=str(get_worker().address))
