@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ from hypothesis.extra import numpy as npst
 
 from stackpop.errors import StoreError
 from stackpop.results import TrainingResult
-from stackpop.store import ResultsWriter, Status, open_results, read_progress
+from stackpop.store import ResultsWriter, Status, bytes_per_run, open_results, read_progress, read_statuses
 from stackpop.store.layout import block_shape
 from stackpop.store.lock import lock_path
 from stackpop.store.schema import FOLLOWER_VARIABLES, GROUND_TRUTH, LEADER_VARIABLES
@@ -199,7 +200,7 @@ def test_a_retried_run_leaves_nothing_of_the_first_attempt(store: Path) -> None:
 def test_an_undecodable_error_text_does_not_stop_the_store(store: Path) -> None:
     with ResultsWriter(store, Sweep()) as writer:
         writer.leaders.record((0, 0), TrainingResult({}, error="no file \udce9"))
-    assert open_results(store).error[0, 0].item() == "no file \\udce9"
+    assert open_results(store).error[0, 0].values.item() == "no file \\udce9"
 
 
 def test_values_beyond_float32_become_infinite(store: Path) -> None:
@@ -256,6 +257,26 @@ def test_a_sweep_without_axes_is_one_run(store: Path) -> None:
     assert ds.equilibrium_pure.item() == 1.0
 
 
+def test_statuses_can_be_planned_without_touching_anything(store: Path) -> None:
+    leaders, followers = read_statuses(store, Sweep())
+    assert (leaders == Status.PENDING).all()
+    assert followers is not None
+    assert followers.shape == (3, 2)
+    fill(store, Sweep())
+    leaders, _ = read_statuses(store, Sweep(labels={"matrix": ("hero", "stag_hunt"), "seed": (3, 2)}))
+    assert leaders.tolist() == [[Status.PENDING, Status.PENDING], [Status.PENDING, Status.DONE]]
+    assert read_statuses(store, Sweep(follower_sizes={}))[1] is None
+    assert open_results(store).sizes["seed"] == 2
+    with pytest.raises(StoreError, match=r"leader\.lr was 0\.008, is now nothing"):
+        read_statuses(store, Sweep(fixed={"game.memory": "joint"}))
+
+
+def test_the_size_of_a_run_is_that_of_its_variables() -> None:
+    leader, _ = bytes_per_run(Sweep())
+    assert leader == 9 * 4 * 4 + 8 * 4 + 4 * 5 * 2 * 4 + 5 * 2 * 4 + (4 + 2 + 8 + 8 + 1)
+    assert bytes_per_run(Sweep(follower_sizes={}))[1] == 0
+
+
 # --- extension ------------------------------------------------------------------------------------------------------
 
 
@@ -281,11 +302,11 @@ def test_new_labels_are_appended_and_old_runs_stay(store: Path, labels: dict[str
     after = open_results(store).load()
     names = {dim: values[-1] for dim, values in labels.items()}
     np.testing.assert_array_equal(after.sel(names).leader_policy, leader_result(99).arrays["leader_policy"])
-    untouched = before.where(~((before.matrix == names["matrix"]) & (before.seed == names["seed"])))
+    untouched = before.entropy.where(~((before.matrix == names["matrix"]) & (before.seed == names["seed"])))
     for dim in ("matrix", "seed"):
         assert after[dim].values[: len(before[dim])].tolist() == before[dim].values.tolist()
     both = after.entropy.reindex_like(before)
-    assert ((both == untouched.entropy) | untouched.entropy.isnull()).all()
+    assert ((both == untouched) | untouched.isnull()).all()
     assert xr.open_datatree(store, engine="zarr").followers.sizes["seed"] == after.sizes["seed"]
 
 
@@ -316,12 +337,18 @@ def test_followers_are_added_when_a_sweep_begins_to_train_them(store: Path) -> N
     np.testing.assert_array_equal(logits, follower_result(3).arrays["follower_logits"])
 
 
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_an_interrupted_extension_does_not_show(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(store, Sweep())
     before = open_results(store).load()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("stackpop.store.writer.commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        ResultsWriter(store, Sweep(labels={"matrix": GAMES, "seed": (1, 2, 3, 4)}))
+    longer = Sweep(labels={"matrix": GAMES, "seed": (1, 2, 3, 4)})
+    with monkeypatch.context() as patch:
+        patch.setattr("stackpop.store.writer.commit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            ResultsWriter(store, longer)
     xr.testing.assert_identical(xr.open_zarr(store).load(), before)
     with ResultsWriter(store, Sweep(labels={"matrix": GAMES, "seed": (1, 2, 8)})):
         pass
@@ -487,12 +514,7 @@ def test_a_kill_at_any_instant_loses_only_runs_in_flight(store: Path) -> None:
     rng = np.random.default_rng(0)
     done = 0
     for _ in range(8):
-        victim = start_python(VICTIM, store)
-        assert victim.stdout is not None
-        victim.stdout.readline()
-        time.sleep(rng.uniform(0, 0.25))
-        victim.send_signal(signal.SIGKILL)
-        victim.wait()
+        kill_python(VICTIM, store, seconds=rng.uniform(0, 0.25))
         now = check_intact(store)
         assert now >= done
         done = now
@@ -505,22 +527,21 @@ def test_a_kill_at_any_instant_loses_only_runs_in_flight(store: Path) -> None:
 def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(store: Path) -> None:
     rng = np.random.default_rng(1)
     for _ in range(3):
-        victim = start_python("import stackpop.store, zarr; print(1, flush=True)" + VICTIM, store)
-        assert victim.stdout is not None
-        victim.stdout.readline()
-        time.sleep(rng.uniform(0, 0.4))
-        victim.send_signal(signal.SIGKILL)
-        victim.wait()
+        kill_python("import stackpop.store; print(1, flush=True)" + VICTIM, store, seconds=rng.uniform(0, 0.4))
         if store.exists():
             check_intact(store)
     with ResultsWriter(store, WIDE):
         assert sorted(p.name for p in store.parent.iterdir()) == ["toy.zarr", "toy.zarr.lock"]
 
 
-def start_python(code: str, *args: object) -> subprocess.Popen[str]:
-    root = Path(__file__).parents[1]
+def kill_python(code: str, *args: object, seconds: float) -> None:
+    """Run code in a process of its own and kill it some time after its first line of output."""
     command = [sys.executable, "-c", code, *map(str, args)]
-    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True) as victim:
+        assert victim.stdout is not None
+        victim.stdout.readline()
+        time.sleep(seconds)
+        victim.send_signal(signal.SIGKILL)
 
 
 def check_intact(store: Path) -> int:
@@ -582,7 +603,7 @@ def test_a_store_that_does_not_fit_on_the_disk_is_not_begun(mounted: Path) -> No
 
 
 def write_until_full(path: Path) -> None:
-    with pytest.raises(OSError, match="No space"), path.open("wb", buffering=0) as file:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"x" * 4096)
 

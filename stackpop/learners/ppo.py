@@ -12,7 +12,7 @@ from torch import Tensor
 from stackpop.learners.adam import Adam
 from stackpop.learners.streams import Streams
 from stackpop.learners.tables import Decisions, logit_gradient, normalised_init, sum_by_cell
-from stackpop.learners.values import clipped_squared_error, squared_error
+from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
 from stackpop.settings import Settings
 
 
@@ -45,12 +45,16 @@ class PPOLeader:
     """
 
     def __init__(self, settings: Sequence[PPOSettings], states: int, actions: int, streams: Streams) -> None:
-        self.settings = settings[0]
-        self.logits = normalised_init(streams.normal(states, actions))
-        self.values = normalised_init(streams.normal(states, 1)).squeeze(-1)
-        lr = torch.tensor([s.lr for s in settings], dtype=self.logits.dtype)
-        self._logit_adam, self._value_adam = Adam(self.logits, lr), Adam(self.values, lr)
-        self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=lr.dtype)
+        self.settings, cells = settings[0], states * actions
+        logits = normalised_init(streams.normal(states, actions))
+        values = normalised_init(streams.normal(states, 1))
+        # One tensor for one Adam; logits and values, and their gradients, are views of it.
+        params = torch.cat([logits.flatten(1), values.flatten(1)], 1)
+        self._gradient = torch.empty_like(params)
+        self.logits, self._logit_gradient = (x[:, :cells].view_as(logits) for x in (params, self._gradient))
+        self.values, self._value_gradient = (x[:, cells:] for x in (params, self._gradient))
+        self._adam = Adam(params, torch.tensor([s.lr for s in settings], dtype=params.dtype))
+        self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=params.dtype)
 
     @property
     def policy(self) -> Tensor:
@@ -59,24 +63,25 @@ class PPOLeader:
 
     def update(self, decisions: Decisions) -> None:
         """One PPO update on a batch: all epochs, then the adaptation of the KL coefficient."""
-        settings = self.settings
         value_gradient = self._value_loss(decisions)
         before = torch.log_softmax(self.logits, -1)
         gains, losses, visits = self._advantage_sums(decisions)
         kept = visits * before.exp()  # [run, state, action], the weights of the KL divergence
-        penalty = self._kl_coefficient * kept
+        surrogate = Surrogate(before, gains, losses, self._kl_coefficient * kept, self.settings.clip)
         log_policy = before
-        for _ in range(settings.epochs):
+        for _ in range(self.settings.epochs):
             log_policy = torch.log_softmax(self.logits, -1)
-            gradient = surrogate_gradient(log_policy, before, gains, losses, penalty, settings.clip)
-            self._logit_adam.step(gradient)
-            self._value_adam.step(value_gradient(self.values).mul_(settings.value_coefficient))
+            surrogate.gradient(log_policy, out=self._logit_gradient)
+            value_gradient(self.values, self._value_gradient)
+            self._adam.step(self._gradient)
         # As in RLlib, the divergence is the one the last epoch saw before its step.
         self._adapt((kept * (before - log_policy)).flatten(1).cumsum(1)[:, -1, None, None])
 
-    def _value_loss(self, decisions: Decisions):
-        states, clip = self.values.shape[1], self.settings.value_clip
-        return squared_error(decisions, states) if clip is None else clipped_squared_error(decisions, states, clip)
+    def _value_loss(self, decisions: Decisions) -> ValueGradient:
+        states, settings = self.values.shape[1], self.settings
+        if settings.value_clip is None:
+            return squared_error(decisions, states, settings.value_coefficient)
+        return clipped_squared_error(decisions, states, settings.value_coefficient, settings.value_clip)
 
     def _advantage_sums(self, decisions: Decisions) -> tuple[Tensor, Tensor, Tensor]:
         """Mean positive and negative advantage by (state, action), and share of visits by state [run, state, 1].
@@ -102,15 +107,20 @@ class PPOLeader:
         coefficient[divergence < 0.5 * target] *= 0.5
 
 
-def surrogate_gradient(
-    log_policy: Tensor, before: Tensor, gains: Tensor, losses: Tensor, penalty: Tensor, clip: float
-) -> Tensor:
-    """Gradient in the logits of minus the clipped surrogate plus the KL penalty, all [run, state, action].
+class Surrogate:
+    """Minus PPO's clipped surrogate plus the KL penalty, a function of the log-policy [run, state, action].
 
-    The surrogate mean(min(r A, clip(r, 1-c, 1+c) A)) with ratio r = p/p_before is, by (state, action),
-    gains · min(r, 1+c) + losses · max(r, 1-c), where gains and losses are the mean positive and
-    negative advantages; the penalty's weights are coefficient · visits · p_before.
+    The surrogate mean(min(r A, clip(r, 1-c, 1+c) A)) with ratio r = p / p_before is, summed by (state,
+    action), gains · min(r, 1+c) + losses · max(r, 1-c), where gains and losses are the mean positive and
+    negative advantages. The penalty's weights are coefficient · visits · p_before.
     """
-    ratio = (log_policy - before).exp_()
-    still = gains * (ratio <= 1 + clip) + losses * (ratio >= 1 - clip)
-    return logit_gradient(still.mul_(ratio).add_(penalty).neg_(), log_policy.exp())
+
+    def __init__(self, before: Tensor, gains: Tensor, losses: Tensor, penalty: Tensor, clip: float) -> None:
+        self._before, self._gains, self._losses, self._penalty = before, gains, losses, penalty
+        self._ceiling, self._floor = torch.tensor(1 + clip), torch.tensor(1 - clip)
+
+    def gradient(self, log_policy: Tensor, out: Tensor) -> None:
+        """Gradient in the logits, [run, state, action], into `out`."""
+        ratio = (log_policy - self._before).exp_()
+        still = (ratio <= self._ceiling) * self._gains + (ratio >= self._floor) * self._losses
+        logit_gradient(still.mul_(ratio).add_(self._penalty).neg_(), log_policy.exp(), out=out)

@@ -42,17 +42,13 @@ def sum_by_cell(cells: Tensor, weights: Tensor | None, size: int) -> Tensor:
     return sums.view(runs, size)
 
 
-def logit_gradient(log_policy_gradient: Tensor, policy: Tensor) -> Tensor:
+def logit_gradient(log_policy_gradient: Tensor, policy: Tensor, out: Tensor | None = None) -> Tensor:
     """Gradient in the logits from that in the log-probabilities: g - policy · sum(g), [..., action]."""
-    return log_policy_gradient - policy * add_up(log_policy_gradient)
-
-
-def add_up(x: Tensor) -> Tensor:
-    """Sum over the short last axis, kept: term by term, so that a row's bits do not depend on the others."""
-    total = x[..., :1]
-    for k in range(1, x.shape[-1]):
-        total = total + x[..., k : k + 1]
-    return total
+    # Term by term, not by a reduction, so that a row's bits do not depend on the rows beside it.
+    total = log_policy_gradient[..., :1]
+    for k in range(1, policy.shape[-1]):
+        total = total + log_policy_gradient[..., k : k + 1]
+    return torch.sub(log_policy_gradient, policy * total, out=out)
 
 
 def reinforce_gradient(logits: Tensor, returns: Tensor, samples: int) -> Tensor:

@@ -88,7 +88,7 @@ def _setting(
         try:
             value = getattr(model.model_validate({key: raw, **section.choice(kind)}), key)
         except ValidationError as error:
-            (e,) = error.errors(include_url=False)
+            e = error.errors(include_url=False)[0]
             loc = ("axes", axis, position)
             document.refuse(loc, expected=expectation(e), got=shown(raw), remedy=remedy(e, model))
             return None

@@ -46,7 +46,7 @@ def _own_games(document: Document) -> dict[str, Payoffs]:
         if label in MATRICES:
             advice = "choose another name"
             document.refuse(loc, expected="a new game", got=f"the named game {label!r}", remedy=advice, at_key=True)
-        elif not re.match(WORD, label):
+        elif not re.fullmatch(WORD, label):
             advice = "choose another name"
             document.refuse(loc, expected="letters, digits and . _ -", got=repr(label), remedy=advice, at_key=True)
         else:

@@ -107,7 +107,7 @@ class _Reader:
         self._seen: set[int] = set()
         self._scalars: dict[str, Callable[[ScalarNode], object]] = {
             f"{_TAG}str": lambda node: node.value,
-            f"{_TAG}null": lambda node: None,
+            f"{_TAG}null": lambda _: None,
             f"{_TAG}bool": yaml.constructor.construct_yaml_bool,
             f"{_TAG}int": yaml.constructor.construct_yaml_int,
             f"{_TAG}float": yaml.constructor.construct_yaml_float,

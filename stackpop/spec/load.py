@@ -116,7 +116,7 @@ def _check_keys(document: Document) -> None:
 
 def _name(document: Document, default: str) -> str:
     name = document.value.get("name", default)
-    if isinstance(name, str) and re.match(WORD, name):
+    if isinstance(name, str) and re.fullmatch(WORD, name):
         return name
     advice = "set `name` to such a word"
     document.refuse(("name",), expected="a word of letters, digits and . _ -", got=shown(name), remedy=advice)

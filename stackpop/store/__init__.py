@@ -6,7 +6,15 @@ Nothing outside this package knows the schema. `ResultsWriter` makes, extends an
 
 from stackpop.store.group import GroupWriter
 from stackpop.store.lock import WriterInfo, writer_of
-from stackpop.store.reader import FailedRun, GroupProgress, Progress, open_results, read_progress
+from stackpop.store.reader import (
+    FailedRun,
+    GroupProgress,
+    Progress,
+    bytes_per_run,
+    open_results,
+    read_progress,
+    read_statuses,
+)
 from stackpop.store.schema import SCHEMA_VERSION, Status
 from stackpop.store.writer import ResultsWriter
 
@@ -19,7 +27,9 @@ __all__ = [
     "ResultsWriter",
     "Status",
     "WriterInfo",
+    "bytes_per_run",
     "open_results",
     "read_progress",
+    "read_statuses",
     "writer_of",
 ]

@@ -133,8 +133,8 @@ class GroupWriter:
             _put(self._arrays[name], variable.fill, values)
         rows = {position: _run_values(result) for position, result in results.items()}
         for variable in RUN_VARIABLES:
-            values = {position: row[variable.name] for position, row in rows.items()}
-            _put(self._arrays[variable.name], variable.fill, values)
+            column = {position: row[variable.name] for position, row in rows.items()}
+            _put(self._arrays[variable.name], variable.fill, column)
 
     def give_up_running(self) -> None:
         """Runs that were marked running and brought no result are pending again."""

@@ -29,23 +29,40 @@ class Sweep(Protocol):
     """What the store needs to know of a sweep (`stackpop.spec.SweepSpec`)."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """File and task name of the sweep."""
+
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The sweep as YAML."""
+
     @property
-    def dims(self) -> tuple[str, ...]: ...
+    def dims(self) -> tuple[str, ...]:
+        """The swept dims, in order."""
+
     @property
-    def labels(self) -> Mapping[str, tuple[Any, ...]]: ...
+    def labels(self) -> Mapping[str, tuple[Any, ...]]:
+        """Dim -> its values."""
+
     @property
-    def follower_dims(self) -> tuple[str, ...]: ...
+    def follower_dims(self) -> tuple[str, ...]:
+        """Those of `dims` that a follower training depends on."""
+
     @property
-    def game_dims(self) -> tuple[str, ...]: ...
+    def game_dims(self) -> tuple[str, ...]:
+        """Those of `dims` that the game depends on."""
+
     @property
-    def fixed(self) -> Mapping[str, Any]: ...
+    def fixed(self) -> Mapping[str, Any]:
+        """Setting -> value (as in JSON) of all that is not swept."""
+
     @property
-    def leader_sizes(self) -> Mapping[str, int]: ...
+    def leader_sizes(self) -> Mapping[str, int]:
+        """Sizes of iteration, post_iteration, state, action of the leader runs."""
+
     @property
-    def follower_sizes(self) -> Mapping[str, int]: ...
+    def follower_sizes(self) -> Mapping[str, int]:
+        """Sizes of iteration, context, state, action of the follower trainings; iteration 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +189,7 @@ def coordinates(layout: Layout) -> dict[str, Labels]:
 def _coordinate(dim: str, values: Labels) -> Variable:
     _, long_name, description = INNER_DIMS.get(dim, (0, dim.replace("_", " "), "Swept axis."))
     dtype = "string" if values.dtype.kind == "T" else str(values.dtype)
-    fill = {"string": "", "bool": False, "int64": 0, "float64": 0.0}[dtype]
+    fill: str | int = "" if dtype == "string" else 0
     return Variable(dim, (), "1", long_name, description, dtype, fill)
 
 

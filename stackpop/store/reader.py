@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,16 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from stackpop.errors import StoreError, explain
 from stackpop.store.documents import array_nodes, read_root
 from stackpop.store.faults import storage_faults
 from stackpop.store.group import open_array
+from stackpop.store.layout import Document, Layout, Sweep
 from stackpop.store.lock import WriterInfo, writer_of
-from stackpop.store.schema import FOLLOWERS, STATUS, Status
+from stackpop.store.plan import (
+    Positions,
+    holds_nothing,
+    plan_groups,
+    stored_dims,
+    stored_labels,
+    trains_followers,
+)
+from stackpop.store.provenance import check_comparable
+from stackpop.store.schema import FOLLOWERS, RUN_VARIABLES, STATUS, Status
 
 if TYPE_CHECKING:
     import xarray as xr
+
+Statuses = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,8 @@ def open_results(path: str | os.PathLike[str], group: str | None = None) -> xr.D
     if group is not None and group not in root["consolidated_metadata"]["metadata"]:
         remedy = "leave the group out: the sweep's oracle was exact and trained no followers"
         raise StoreError(explain(f"store {folder}", expected=f"a group {group!r}", got="none", remedy=remedy))
-    return xr.open_zarr(folder, group=group, consolidated=True)
+    dataset: xr.Dataset = xr.open_zarr(folder, group=group, consolidated=True)
+    return dataset
 
 
 def read_progress(path: str | os.PathLike[str]) -> Progress:
@@ -78,24 +93,65 @@ def read_progress(path: str | os.PathLike[str]) -> Progress:
     """
     folder = Path(path).resolve()
     document = read_root(folder)
+    dims = stored_dims(array_nodes(document))
     writer = writer_of(folder)
     with storage_faults(folder):
         root = zarr.open_group(folder, mode="r", use_consolidated=True)
-        has_followers = f"{FOLLOWERS}/{STATUS.name}" in array_nodes(document)
-        return Progress(
-            name=str(document["attributes"]["name"]),
-            leaders=_group_progress(root, "", writer is not None),
-            followers=_group_progress(root, f"{FOLLOWERS}/", writer is not None) if has_followers else None,
-            writer=writer,
-        )
+        groups = {group: _group_progress(root, group, dims[group], live=writer is not None) for group in dims}
+    return Progress(str(document["attributes"]["name"]), groups[""], groups.get(FOLLOWERS), writer)
 
 
-def _group_progress(root: zarr.Group, prefix: str, live: bool) -> GroupProgress:
-    array = open_array(root, prefix + STATUS.name)
-    status = np.array(array[...])
+def read_statuses(path: str | os.PathLike[str], spec: Sweep) -> tuple[Statuses, Statuses | None]:
+    """Status of each run of a sweep, of the leaders and of the followers (None if it trains none), by its grid.
+
+    Writes nothing and takes no lock, so it serves a plan. Without a store every run is pending; so are running ones.
+
+    Raises:
+        StoreError: as ResultsWriter does for a store that this sweep cannot use.
+    """
+    folder = Path(path).resolve()
+    if holds_nothing(folder):
+        documents, labels = {}, {}
+    else:
+        root = read_root(folder)
+        documents = array_nodes(root)
+        check_comparable(folder, spec, root["attributes"], stored_dims(documents))
+        labels = stored_labels(folder, documents, spec.dims)
+    layouts, positions = plan_groups(spec, labels, documents)
+    with storage_faults(folder):
+        leaders = _planned_status(folder, layouts[""], positions, documents)
+        if not trains_followers(spec):
+            return leaders, None
+        return leaders, _planned_status(folder, layouts[FOLLOWERS], positions, documents)
+
+
+def _planned_status(folder: Path, layout: Layout, positions: Positions, documents: Mapping[str, Document]) -> Statuses:
+    status = np.zeros([len(layout.labels[dim]) for dim in layout.run_dims], dtype=np.int8)
+    name = layout.path(STATUS.name)
+    if name in documents:
+        stored = np.asarray(open_array(zarr.open_group(folder, mode="r", use_consolidated=True), name)[...])
+        status[tuple(map(slice, stored.shape))] = stored
+    status[status == Status.RUNNING] = Status.PENDING
+    return status[np.ix_(*(positions[dim] for dim in layout.run_dims))] if layout.run_dims else status
+
+
+def bytes_per_run(spec: Sweep) -> tuple[int, int]:
+    """Bytes of one leader run and of one follower training in the store, before compression (text not counted)."""
+    layouts, _ = plan_groups(spec, {}, {})
+    leaders, followers = (_bytes(layouts[group]) if group in layouts else 0 for group in ("", FOLLOWERS))
+    return leaders, followers
+
+
+def _bytes(layout: Layout) -> int:
+    numbers = [v for v in (*layout.variables, *RUN_VARIABLES, STATUS) if v.dtype != "string"]
+    return sum(np.dtype(v.dtype).itemsize * math.prod(layout.sizes[dim] for dim in v.dims) for v in numbers)
+
+
+def _group_progress(root: zarr.Group, group: str, dims: tuple[str, ...], *, live: bool) -> GroupProgress:
+    prefix = f"{group}/" if group else ""
+    status = np.array(open_array(root, prefix + STATUS.name)[...])
     if not live:
         status[status == Status.RUNNING] = Status.PENDING
-    dims = tuple(str(dim) for dim in array.metadata.dimension_names or ())
     tally = np.bincount(status.ravel(), minlength=len(Status))
     return GroupProgress(
         sizes=dict(zip(dims, status.shape, strict=True)),

@@ -25,22 +25,14 @@ from stackpop.store.documents import (
 )
 from stackpop.store.faults import storage_faults
 from stackpop.store.group import GroupWriter, Index
-from stackpop.store.layout import Document, Labels, Layout, Sweep, array_documents, coordinates, merge_labels
+from stackpop.store.layout import Document, Layout, Sweep, array_documents, coordinates
 from stackpop.store.lock import StoreLock
+from stackpop.store.plan import Positions, holds_nothing, plan_groups, stored_dims, stored_labels, trains_followers
 from stackpop.store.provenance import check_comparable, group_attributes
-from stackpop.store.schema import (
-    FOLLOWER_DIM_NAMES,
-    FOLLOWER_VARIABLES,
-    FOLLOWERS,
-    GROUND_TRUTH,
-    LEADER_VARIABLES,
-    STATUS,
-)
+from stackpop.store.schema import FOLLOWERS
 from stackpop.store.truth import GroundTruthWriter
 
 _FLUSH_SECONDS = 1.0
-
-Positions = Mapping[str, NDArray[np.intp]]  # dim -> place in the store of each label of the sweep
 
 
 class ResultsWriter:
@@ -73,7 +65,7 @@ class ResultsWriter:
     def _open(self, spec: Sweep) -> None:
         building = self.path.with_name(f".{self.path.name}.new")
         shutil.rmtree(building, ignore_errors=True)  # of a writer that was killed, for we hold the lock
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if holds_nothing(self.path):
             _create(building, self.path, spec)
         root = read_root(self.path)
         if self._lock.found_left_behind:
@@ -82,7 +74,7 @@ class ResultsWriter:
         group = zarr.open_group(self.path, mode="r+", use_consolidated=True)
         self.leaders = GroupWriter(self.path, group, layouts[""], _along(spec.dims, positions))
         self.followers = None
-        if _trains_followers(spec):
+        if trains_followers(spec):
             places = _along(spec.follower_dims, positions)
             self.followers = GroupWriter(self.path, group, layouts[FOLLOWERS], places)
         self._truth = GroundTruthWriter(self.path, group, layouts[""], _along(spec.game_dims, positions))
@@ -141,10 +133,6 @@ def _local_folder(path: str | os.PathLike[str]) -> Path:
     return Path(text).resolve()  # one lock for all spellings of a path
 
 
-def _trains_followers(spec: Sweep) -> bool:
-    return spec.follower_sizes.get("iteration", 0) > 0  # none where every oracle is exact
-
-
 def _along(dims: tuple[str, ...], positions: Positions) -> tuple[NDArray[np.intp], ...]:
     return tuple(positions[dim] for dim in dims)
 
@@ -152,7 +140,7 @@ def _along(dims: tuple[str, ...], positions: Positions) -> tuple[NDArray[np.intp
 def _create(building: Path, path: Path, spec: Sweep) -> None:
     """Build a store aside and rename it, so that a half-made one never shows."""
     try:
-        layouts, _ = _plan(spec, {}, {})
+        layouts, _ = plan_groups(spec, {}, {})
         _write_metadata(building, layouts, {}, group_attributes(spec, {}))
         os.replace(building, path)
     except BaseException:
@@ -163,41 +151,10 @@ def _create(building: Path, path: Path, spec: Sweep) -> None:
 def _extend(path: Path, root: Document, spec: Sweep) -> tuple[dict[str, Layout], Positions]:
     """Bring a store up to the sweep: labels, sizes, groups and attributes that it lacks."""
     stored = array_nodes(root)
-    check_comparable(path, spec, root["attributes"], _stored_dims(stored))
-    labels = _stored_labels(path, stored, spec.dims)
-    layouts, positions = _plan(spec, labels, stored)
+    check_comparable(path, spec, root["attributes"], stored_dims(stored))
+    labels = stored_labels(path, stored, spec.dims)
+    layouts, positions = plan_groups(spec, labels, stored)
     _write_metadata(path, layouts, stored, group_attributes(spec, root["attributes"]))
-    return layouts, positions
-
-
-def _stored_dims(stored: Mapping[str, Document]) -> dict[str, tuple[str, ...]]:
-    paths = {"": STATUS.name, FOLLOWERS: f"{FOLLOWERS}/{STATUS.name}"}
-    return {group: tuple(stored[path]["dimension_names"]) for group, path in paths.items() if path in stored}
-
-
-def _stored_labels(path: Path, stored: Mapping[str, Document], dims: tuple[str, ...]) -> dict[str, Labels]:
-    """The committed labels of each swept dim: what an interrupted extension left behind them does not count."""
-    group = zarr.open_group(path, mode="r", use_consolidated=True)
-    return {dim: np.asarray(group[dim][...]) for dim in dims if dim in stored}
-
-
-def _plan(
-    spec: Sweep, stored_labels: Mapping[str, Labels], stored: Mapping[str, Document]
-) -> tuple[dict[str, Layout], Positions]:
-    """The groups of the store with stored and new labels, and where the sweep's labels are among them."""
-    merged = {dim: merge_labels(dim, stored_labels.get(dim), spec.labels[dim]) for dim in spec.dims}
-    labels = {dim: both[0] for dim, both in merged.items()}
-    positions = {dim: both[1] for dim, both in merged.items()}
-
-    def largest(dim: str, path: str, size: int) -> int:
-        return max(size, stored[path]["shape"][0]) if path in stored else size
-
-    sizes = {dim: largest(dim, dim, size) for dim, size in spec.leader_sizes.items()}
-    layouts = {"": Layout("", spec.dims, labels, sizes, LEADER_VARIABLES, spec.game_dims, GROUND_TRUTH)}
-    if _trains_followers(spec) or f"{FOLLOWERS}/{STATUS.name}" in stored:
-        named = {name: spec.follower_sizes.get(dim, 0) for dim, name in FOLLOWER_DIM_NAMES.items()}
-        sizes = {dim: largest(dim, f"{FOLLOWERS}/{dim}", size) for dim, size in named.items()}
-        layouts[FOLLOWERS] = Layout(FOLLOWERS, spec.follower_dims, labels, sizes, FOLLOWER_VARIABLES)
     return layouts, positions
 
 

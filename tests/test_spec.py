@@ -1,0 +1,500 @@
+"""The sweep file: what it means, what each mistake in it says, and that specs survive being written and read."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stackpop.errors import SpecError
+from stackpop.games import CANONICAL, MATRICES, Game
+from stackpop.learners.contextual import ContextualSettings
+from stackpop.learners.exact import ExactSettings
+from stackpop.learners.pg import PGSettings
+from stackpop.learners.ppo import PPOSettings
+from stackpop.spec import FollowerSpec, GameSettings, RunSpec, SweepSpec, load_sweep, parse_sweep
+from stackpop.spec.document import dump
+
+SWEEPS = Path(__file__).parents[1] / "sweeps"
+THREE_BY_THREE = "[[[1, 2], [1, 2], [1, 2]], [[1, 2], [1, 2], [1, 2]], [[1, 2], [1, 2], [1, 2]]]"
+
+
+def hero(**changes: object) -> RunSpec:
+    return RunSpec.model_validate({"matrix": "hero", "payoffs": MATRICES["hero"], **changes})
+
+
+def problem(text: str, overrides: tuple[str, ...] = ()) -> str:
+    with pytest.raises(SpecError) as caught:
+        parse_sweep(text, "file", overrides, source="f.yaml")
+    return str(caught.value)
+
+
+# Each mistake: the text, the place of the mistake, and what the one line says after it.
+MISTAKES = {
+    "unknown top-level key": ("matrix: hero\nleadr: {}", "2:1", "leadr: expected a key of a sweep", "'leader'?"),
+    "unknown key": ("matrix: hero\nleader: {updats: 3}", "2:10", "leader.updats: expected a setting", "'updates'?"),
+    "wrong type": (
+        "matrix: hero\nleader:\n  lr: fast", "3:7", "leader.lr: expected a number, got 'fast'", "default is",
+    ),
+    "no whole number": ("matrix: hero\ngame: {rounds: 1.5}", "2:16", "game.rounds: expected a whole number", "10"),
+    "true for a number": ("matrix: hero\nseed: true", "2:7", "seed: expected a whole number, got true", "default is 1"),
+    "no is a word": ("matrix: hero\nfollower: {early_stop: no}", "2:24", "expected true or false, got 'no'", "true"),
+    "number as text": ('matrix: hero\nleader: {lr: "0.008"}', "2:14", "a number, got '0.008'", "without quotes"),
+    "text in an axis": (
+        "matrix: hero\naxes: {leader.lr: [1, '2']}", "2:23", "leader.lr[1]: expected a number", "quotes",
+    ),
+    "section for a number": ("matrix: hero\nseed: {a: 1}", "2:7", "seed: expected a whole number", "default is 1"),
+    "number for a section": ("matrix: hero\ngame: 10", "2:7", "game: expected a section of settings", "key: value"),
+    "nothing for a section": (
+        "matrix: hero\ngame:", "2:6", "game: expected a section of settings, got nothing", "leave it",
+    ),
+    "duplicate key": ("matrix: hero\nseed: 1\nseed: 2", "3:1", "a second time (first in line 2)", "remove one"),
+    "duplicate nested": (
+        "matrix: hero\nleader:\n  lr: 1\n  lr: 2", "4:3", "leader.lr: expected each key once", "remove",
+    ),
+    "empty axis": ("matrix: hero\naxes:\n  seed: []", "3:9", "axes.seed: expected a list of values", "at least one"),
+    "axis without list": (
+        "matrix: hero\naxes: {seed: 5}", "2:14", "axes.seed: expected a list of values, got 5", "list",
+    ),
+    "axes as a list": ("matrix: hero\naxes: [seed]", "2:7", "axes: expected a section of settings", "key: value"),
+    "duplicate seed": (
+        "matrix: hero\naxes: {seed: [1, 2, 1]}", "2:21", "axes.seed[2]: expected each value once", "remove",
+    ),
+    "equal numbers": (
+        "matrix: hero\naxes: {leader.lr: [1, 1.0]}", "2:23", "each value once, got 1.0 a second", "remove",
+    ),
+    "negative rate": ("matrix: hero\nleader: {lr: -0.1}", "2:14", "leader.lr: expected a number above 0", "0.008"),
+    "negative rate in axis": (
+        "matrix: hero\naxes: {leader.lr: [0.1, -1]}", "2:25", "leader.lr[1]: expected a", "0.008",
+    ),
+    "infinite rate": ("matrix: hero\nleader: {lr: .inf}", "2:14", "leader.lr: expected a finite number", "0.008"),
+    "negative seed": ("matrix: hero\nseed: -1", "2:7", "seed: expected a number of at least 0, got -1", "default is 1"),
+    "huge seed": ("matrix: hero\nseed: 9223372036854775808", "2:7", "seed: expected a number below 92", "default is 1"),
+    "null in an axis": (
+        "matrix: hero\naxes: {leader.value_clip: [1, null]}", "2:31", "expected one value, got nothing", "",
+    ),
+    "list in an axis": (
+        "matrix: hero\naxes: {seed: [1, [2]]}", "2:18", "axes.seed[1]: expected one value, got a list", "",
+    ),
+    "mixed axis": (
+        "matrix: hero\naxes: {game.rounds: [1, ten]}", "2:25", "game.rounds[1]: expected a whole number", "",
+    ),
+    "ragged payoffs": (
+        "matrix: g\npayoffs:\n  g:\n  - [[1, 2], [3, 4]]\n  - [[1, 2]]",
+        "5:5", "payoffs.g[1]: expected 2 columns", "rows of cells",
+    ),
+    "flat payoffs": (
+        "matrix: g\npayoffs: {g: [1, 2]}", "2:15", "payoffs.g[0]: expected rows of cells", "rows of cells",
+    ),
+    "NaN payoffs": ("matrix: g\npayoffs: {g: [[[.nan, 0]]]}", "2:17", "g[0][0][0]: expected a finite", "two numbers"),
+    "infinite payoffs": (
+        "matrix: g\npayoffs: {g: [[[0, -.inf]]]}", "2:20", "g[0][0][1]: expected a finite", "two numbers",
+    ),
+    "redefined game": ("matrix: hero\npayoffs: {hero: 1}", "2:11", "payoffs.hero: expected a new game", "another name"),
+    "bad game name": ("matrix: hero\npayoffs: {a/b: [[[1, 2]]]}", "2:11", "got 'a/b'", "choose another name"),
+    "unknown game": ("matrix: heroo", "1:9", "matrix: expected a known game, got 'heroo'", "did you mean 'hero'?"),
+    "unknown game in axis": (
+        "axes:\n  matrix:\n  - hero\n  - stag_hnt", "4:5", "axes.matrix[1]: expected", "'stag_hunt'?",
+    ),
+    "number for a game": ("matrix: 3", "1:9", "matrix: expected a known game, got 3", "prisoners_dilemma"),
+    "no game": ("seed: 3", "1:1", "matrix: expected a known game, got nothing", "prisoners_dilemma"),
+    "unknown axis": ("matrix: hero\naxes: {leader.updats: [1]}", "2:8", "expected a setting", "'leader.updates'?"),
+    "axis over a section": (
+        "matrix: hero\naxes: {leader: [1]}", "2:8", "axes.leader: expected one setting", "`leader.",
+    ),
+    "axis over payoffs": (
+        "matrix: hero\naxes: {payoffs: [1]}", "2:8", "axes.payoffs: expected one setting", "`matrix: ",
+    ),
+    "unread key": (
+        "matrix: hero\nleader: {algorithm: pg, clip: 0.1}",
+        "2:25", "leader.clip: expected a setting that algorithm pg reads, got 'clip', which algorithm ppo", "remove it",
+    ),
+    "unread axis": (
+        "matrix: hero\nfollower: {oracle: exact}\naxes: {follower.lr: [1]}",
+        "3:8", "follower.lr: expected a setting that oracle exact reads, got 'lr', which oracle", "remove it",
+    ),
+    "unread by one of two": (
+        "matrix: hero\nleader: {clip: 0.1}\naxes: {leader.algorithm: [ppo, pg]}",
+        "2:10", "leader.clip: expected a setting that algorithm pg reads", "change leader.algorithm",
+    ),
+    "unknown algorithm": ("matrix: hero\nleader: {algorithm: poo}", "2:21", "leader.algorithm: expected a", "'ppo'?"),
+    "unknown oracle": ("matrix: hero\naxes: {follower.oracle: [exat]}", "2:26", "expected a known oracle", "'exact'?"),
+    "unknown memory": (
+        "matrix: hero\ngame: {memory: jiont}", "2:16", "expected 'none', 'opponent' or 'joint'", "'joint'?",
+    ),
+    "matrix twice": ("matrix: hero\naxes: {matrix: [battle]}", "2:8", "either a setting or an axis", "remove one"),
+    "setting and axis": (
+        "matrix: hero\nseed: 1\naxes: {seed: [1]}", "3:8", "either a setting or an axis", "remove one",
+    ),
+    "bad name": ("matrix: hero\nname: a/b", "2:7", "name: expected a word of letters", "set `name`"),
+    "bad description": ("matrix: hero\ndescription: 3", "2:14", "description: expected text, got 3", "quotes"),
+    "date": (
+        "matrix: hero\ndescription: 2020-01-01", "2:14", "expected a plain value, got a value tagged", "in quotes",
+    ),
+    "tag": (
+        "matrix: !!python/name:os.system x", "1:9", "expected a plain value, got a value tagged 'python", "in quotes",
+    ),
+    "alias": ("matrix: &m hero\nname: *m", "1:9", "name: expected a value written out, got an alias", "repeat"),
+    "number as key": ("matrix: hero\n1: 2", "2:1", "file: expected words as keys, got '1'", "in quotes"),
+    "huge number": (f"matrix: hero\nleader: {{lr: {'9' * 5000}}}", "2:14", "leader.lr: expected a plain value", ""),
+    "too many tables": (
+        f"matrix: big\npayoffs: {{big: {THREE_BY_THREE}}}",
+        "1:9", "matrix: expected at most 4096 leader tables, got 3^10 with memory joint", "smaller game.memory",
+    ),
+    "too many for one memory": (
+        f"payoffs: {{big: {THREE_BY_THREE}}}\naxes: {{matrix: [hero, big], game.memory: [none, opponent, joint]}}",
+        "2:23", "axes.matrix[1]: expected at most 4096 leader tables, got 3^10", "smaller game.memory",
+    ),
+    "empty": ("# nothing\n", "1:1", "file: expected a mapping of settings, got an empty file", "matrix: prisoners"),
+    "a list": ("- 1", "1:1", "file: expected a mapping of settings, got a list", "matrix: prisoners_dilemma"),
+    "a word": ("hero", "1:1", "file: expected a mapping of settings, got 'hero'", "matrix: prisoners_dilemma"),
+    "open bracket": ("matrix: hero\naxes: {seed: [1,", "2:17", "syntax: expected valid YAML", "check the indentation"),
+    "two documents": ("matrix: hero\n---\nseed: 1", "2:1", "syntax: expected valid YAML", "check the indentation"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "place", "line", "remedy"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_gives_one_line_with_place_and_remedy(text: str, place: str, line: str, remedy: str) -> None:
+    message = problem(text)
+    assert "\n" not in message
+    assert message.startswith(f"f.yaml:{place}: ")
+    assert line in message
+    _, semicolon, advice = message.partition("; ")
+    assert semicolon
+    assert remedy in advice
+
+
+def test_all_problems_are_reported_in_the_order_of_the_text() -> None:
+    lines = problem("axes: {seed: [1, 1]}\nleader: {lr: -1}\nmatrix: heroo\nfoo: 1").splitlines()
+    assert [line.split(":")[1] for line in lines] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("text", ["a: b\x00", "[" * 5000])
+def test_what_is_no_yaml_at_all_is_a_problem_of_the_text(text: str) -> None:
+    assert problem(text).startswith("f.yaml: syntax: expected valid YAML")
+
+
+def test_unreadable_files_say_why(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\x80\x81\x00")
+    for path, got in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "is a directory"), (binary, "binary data")):
+        with pytest.raises(
+            SpecError, match=rf"file: expected a sweep file in YAML, got {got}.*; check the path"
+        ) as caught:
+            load_sweep(path)
+        assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_the_name_is_the_files_stem_unless_given(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("matrix: hero", encoding="utf-8")
+    assert load_sweep(path).name == "mine"
+    assert load_sweep(path, ["name=other"]).name == "other"
+    spaced = path.rename(tmp_path / "my sweep.yaml")
+    with pytest.raises(SpecError, match=r"name: expected a word .*, got 'my sweep'; set `name`"):
+        load_sweep(spaced)
+
+
+# Overrides ----------------------------------------------------------------------------------------------------------
+
+
+def test_overrides_set_settings_and_axes() -> None:
+    text = "matrix: hero\nleader: {lr: 1e-3}\naxes: {seed: [1, 2, 3]}"
+    sweep = parse_sweep(text, "s", {"game.memory": "none", "axes.seed": "[7]", "axes.leader.lr": "[0.1, 2e-1]"})
+    assert sweep.axes == {"seed": (7,), "leader.lr": (0.1, 0.2)}
+    assert sweep.run((0, 1)).game.memory == "none"
+    assert sweep == parse_sweep(text, "s", ["game.memory=none", "axes.seed=[7]", "axes.leader.lr=[0.1, 2e-1]"])
+    assert parse_sweep(text, "s").run((0,)).leader.lr == 0.001
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("seed=3", "override seed=3: seed: expected a setting, got an axis; use axes.seed=[...]"),
+        ("leader.lr=-1", "override leader.lr=-1: leader.lr: expected a number above 0.0, got -1; the default is 0.008"),
+        ("leadr.lr=1", "override leadr.lr=1: leadr: expected a key of a sweep, got 'leadr'; did you mean 'leader'?"),
+        ("axes.seed=[4, 4]", "override axes.seed=[4, 4]: axes.seed[1]: expected each value once, got 4 a second time"),
+        ("leader.lr='1'", "override leader.lr='1': leader.lr: expected a number, got '1'; write the number without"),
+        ("seed", "override: expected key=value, got 'seed'; for instance seed=2"),
+        ("axes.seed=[1", "override axes.seed=[1:1:3: syntax: expected valid YAML"),
+    ],
+)
+def test_a_wrong_override_says_which(override: str, line: str) -> None:
+    assert problem("matrix: hero\naxes: {seed: [1]}", (override,)).startswith(line)
+
+
+# What a sweep is ------------------------------------------------------------------------------------------------------
+
+SWEEP = """
+payoffs: {wide: [[[1, 2], [3, 4], [5, 6]], [[1, 2], [3, 4], [5, 6]]]}
+game: {memory: opponent}
+axes:
+  matrix: [hero, wide]
+  leader.updates: [10, 30, 20]
+  follower.post_updates: [0, 5]
+  follower.lr: [0.1, 0.2]
+  game.rounds: [5, 10]
+  seed: [4, 2]
+"""
+
+
+def test_dims_labels_and_runs_follow_the_axes() -> None:
+    sweep = parse_sweep(SWEEP, "s")
+    post, lr = "follower_post_updates", "follower_lr"
+    assert sweep.dims == ("matrix", "leader_updates", post, lr, "game_rounds", "seed")
+    assert sweep.shape == (2, 3, 2, 2, 2, 2)
+    assert sweep.size == len(list(sweep.indices())) == 96
+    assert sweep.labels["leader_updates"] == (10, 30, 20)
+    assert sweep.game_dims == ("matrix", "game_rounds")
+    assert sweep.follower_dims == ("matrix", lr, "game_rounds", "seed")
+    run = sweep.run((1, 2, 1, 0, 0, 1))
+    assert (run.matrix, run.leader.updates, run.game.rounds, run.seed) == ("wide", 20, 5, 2)
+    assert run.follower == ContextualSettings(lr=0.1, post_updates=5)
+    assert run.to_game() == Game(sweep.games["wide"], "opponent", 5, -2.5)
+
+
+def test_sizes_are_the_largest_over_the_axes() -> None:
+    sweep = parse_sweep(SWEEP, "s")  # wide: 2 x 3 actions, so 1 + 3 leader states and 1 + 2 follower states
+    assert sweep.leader_sizes == {"iteration": 30, "post_iteration": 5, "state": 4, "action": 2}
+    assert sweep.follower_sizes == {"iteration": 500, "context": 2**4, "state": 3, "action": 3}
+    exact = parse_sweep("matrix: hero\nfollower: {oracle: exact}\naxes: {game.memory: [none, joint]}", "s")
+    assert exact.leader_sizes == {"iteration": 500, "post_iteration": 0, "state": 5, "action": 2}
+    assert exact.follower_sizes == {"iteration": 0, "context": 32, "state": 5, "action": 2}
+
+
+def test_fixed_has_every_setting_that_is_no_axis() -> None:
+    fixed = parse_sweep(SWEEP, "s").fixed
+    assert fixed["payoffs.wide"] == [[[1, 2], [3, 4], [5, 6]]] * 2
+    assert fixed["game.memory"] == "opponent"
+    assert fixed["leader.value_clip"] is None
+    assert {"matrix", "leader.updates", "game.rounds", "seed", "name", "description"}.isdisjoint(fixed)
+    assert parse_sweep("matrix: hero", "s").fixed["matrix"] == "hero"
+    assert json.loads(json.dumps(fixed)) == fixed
+
+
+def test_an_axis_may_choose_the_algorithm_and_its_defaults() -> None:
+    sweep = parse_sweep("matrix: hero\nleader: {updates: 7}\naxes: {leader.algorithm: [pg, ppo]}", "s")
+    assert [sweep.run(index).leader for index in sweep.indices()] == [PGSettings(updates=7), PPOSettings(updates=7)]
+    assert sweep.fixed["leader[pg].batch_steps"] == 100
+    assert sweep.fixed["leader[ppo].batch_steps"] == 1000
+    assert sweep.leader_sizes["iteration"] == 7
+    assert parse_sweep(sweep.text, "other") == sweep
+
+
+def test_without_axes_there_is_one_run() -> None:
+    sweep = parse_sweep("matrix: hero", "s")
+    assert (sweep.dims, sweep.shape, sweep.size, list(sweep.indices())) == ((), (), 1, [()])
+    assert sweep.run(()) == hero()
+
+
+def test_a_large_sweep_loads_at_once_and_stays_small() -> None:
+    rates = ", ".join(f"{i / 1000}" for i in range(1, 101))
+    text = f"axes:\n  matrix: [{', '.join(CANONICAL)}]\n  leader.lr: [{rates}]\n  seed: {list(range(100))}"
+    tracemalloc.start()
+    start = time.perf_counter()
+    sweep = parse_sweep(text, "s")
+    seconds = time.perf_counter() - start
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sweep.size == 120_000
+    assert seconds < 1
+    assert peak < 10e6  # bytes; 120,000 run specs would take some hundreds of megabytes
+
+
+# Names of runs --------------------------------------------------------------------------------------------------------
+
+
+def test_ids_do_not_change_between_versions() -> None:
+    """A store finds its finished runs by these ids, so a change of any of them loses every stored run."""
+    run = hero(
+        game=GameSettings(memory="opponent", rounds=5, reward_offset=-2.5),
+        commitment="replay",
+        leader=PGSettings(lr=0.008, updates=500, batch_steps=100),
+        follower=ContextualSettings(lr=0.02, updates=500, batch_steps=100, early_stop=True, post_updates=50),
+        evaluation_episodes=10,
+        seed=3,
+    )
+    follower = run.follower_spec()
+    assert follower is not None
+    assert (run.run_id, follower.follower_id) == ("021a49be7e", "698485d43d")
+    assert (run.label, follower.label) == ("hero-s3-lr0.008", "hero-s3")
+
+
+def test_ids_are_distinct_and_followers_are_shared() -> None:
+    sweep = parse_sweep(SWEEP, "s")
+    runs = [sweep.run(index) for index in sweep.indices()]
+    followers = [follower for run in runs if (follower := run.follower_spec())]
+    assert len({run.run_id for run in runs}) == len(runs) == len(followers)
+    assert len({follower.follower_id for follower in followers}) == 16  # matrix, follower.lr, rounds and seed
+    assert all(follower.follower.post_updates == 0 for follower in followers)
+
+
+def test_the_exact_oracle_needs_no_follower_training() -> None:
+    assert hero(follower=ExactSettings()).follower_spec() is None
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"seed": 9}, True),
+        ({"matrix": "battle", "payoffs": MATRICES["battle"]}, True),
+        ({"leader": PPOSettings(lr=0.5)}, True),
+        ({"follower": ContextualSettings(lr=0.5)}, True),
+        ({"game": GameSettings(reward_offset=0.0)}, True),
+        ({"payoffs": MATRICES["hero"][:1]}, False),
+        ({"leader": PPOSettings(updates=3)}, False),
+        ({"leader": PGSettings()}, False),
+        ({"follower": ContextualSettings(post_updates=3)}, False),
+        ({"follower": ExactSettings()}, False),
+        ({"game": GameSettings(rounds=3)}, False),
+        ({"commitment": "replay"}, False),
+        ({"evaluation_episodes": 3}, False),
+    ],
+)
+def test_a_pack_holds_runs_that_differ_only_in_numbers(change: dict[str, object], same: bool) -> None:
+    base, other = hero(), hero(**change)
+    assert (base.pack_key == other.pack_key) is same
+    assert base.run_id != other.run_id
+
+
+def test_follower_packs_ignore_the_leader() -> None:
+    runs = [hero(leader=leader, seed=seed) for leader in (PGSettings(), PPOSettings()) for seed in (1, 2)]
+    assert len({follower.pack_key for run in runs if (follower := run.follower_spec())}) == 1
+
+
+def test_a_wrong_run_spec_is_a_spec_error() -> None:
+    text = hero().to_yaml()
+    with pytest.raises(SpecError, match=r"spec:\d+:\d+: seed: expected a whole number, got 'x'"):
+        RunSpec.from_yaml(text.replace("seed: 1", "seed: x"))
+    with pytest.raises(SpecError, match="payoffs: expected payoffs of a game"):
+        RunSpec.from_yaml("matrix: hero\npayoffs: [[1]]")
+
+
+# What is written can be read ------------------------------------------------------------------------------------------
+
+numbers = st.floats(-1e6, 1e6) | st.integers(-(10**6), 10**6)
+rates = st.floats(1e-12, 1e3)
+counts = st.integers(1, 10**9)
+words = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,12}", fullmatch=True)
+payoffs = st.tuples(st.integers(1, 2), st.integers(1, 2)).flatmap(
+    lambda n: st.lists(
+        st.lists(st.tuples(numbers, numbers), min_size=n[1], max_size=n[1]), min_size=n[0], max_size=n[0]
+    )
+)
+games = st.builds(
+    GameSettings, memory=st.sampled_from(["none", "opponent", "joint"]), rounds=counts, reward_offset=numbers
+)
+leaders = st.builds(PGSettings, lr=rates, updates=counts) | st.builds(
+    PPOSettings, lr=rates, value_clip=rates | st.none()
+)
+followers = st.builds(ContextualSettings, lr=rates, early_stop=st.booleans()) | st.just(ExactSettings())
+runs = st.builds(
+    RunSpec,
+    matrix=words,
+    payoffs=payoffs,
+    game=games,
+    commitment=st.sampled_from(["resample", "replay"]),
+    leader=leaders,
+    follower=followers,
+    evaluation_episodes=counts,
+    seed=st.integers(0, 2**63 - 1),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(runs)
+def test_runs_and_followers_survive_json_and_yaml(run: RunSpec) -> None:
+    for copy in (RunSpec.model_validate_json(run.model_dump_json()), RunSpec.from_yaml(run.to_yaml())):
+        assert copy == run
+        assert copy.run_id == run.run_id
+    if follower := run.follower_spec():
+        assert FollowerSpec.from_yaml(follower.to_yaml()) == follower
+        assert FollowerSpec.model_validate_json(follower.model_dump_json()).follower_id == follower.follower_id
+
+
+@st.composite
+def sweep_texts(draw: st.DrawFn) -> str:
+    """Sweep files with some settings, some axes, and games of their own."""
+
+    def axis(values: st.SearchStrategy[object]) -> list[object]:
+        return draw(st.lists(values, min_size=1, max_size=4, unique=True))
+
+    own = draw(st.dictionaries(words.filter(lambda word: word not in MATRICES), payoffs, min_size=1, max_size=3))
+    possible = {
+        "matrix": axis(st.sampled_from([*own, *MATRICES])),
+        "seed": axis(st.integers(0, 2**63 - 1)),
+        "leader.lr": axis(rates),
+        "game.reward_offset": axis(numbers),
+        "game.memory": axis(st.sampled_from(["none", "opponent", "joint"])),
+        "leader.algorithm": axis(st.sampled_from(["pg", "ppo"])),
+        "follower.early_stop": axis(st.booleans()),
+    }
+    axes = draw(st.lists(st.sampled_from(list(possible)), unique=True))
+    content: dict[str, object] = {"description": draw(st.text(max_size=40)), "payoffs": own}
+    if "matrix" not in axes:
+        content["matrix"] = possible["matrix"][0]
+    if "leader.lr" not in axes:
+        content["leader"] = {"lr": draw(rates)}
+    return dump(content | {"axes": {axis: possible[axis] for axis in axes}})
+
+
+@settings(max_examples=60, deadline=None)
+@given(sweep_texts())
+def test_sweeps_survive_yaml(text: str) -> None:
+    sweep = parse_sweep(text, "s")
+    copy = parse_sweep(sweep.to_yaml(), "another name")
+    assert copy == sweep
+    assert copy.text == sweep.text
+    last = tuple(length - 1 for length in sweep.shape)
+    assert copy.run(last).run_id == sweep.run(last).run_id
+
+
+# The files in sweeps/ -------------------------------------------------------------------------------------------------
+
+
+def shipped(name: str) -> SweepSpec:
+    return load_sweep(SWEEPS / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_files_load_and_say_what_they_show(path: Path) -> None:
+    sweep = load_sweep(path)
+    assert path.read_text(encoding="utf-8").startswith("# ")
+    assert sweep.description
+    assert len({sweep.run(index).run_id for index in sweep.indices()}) == sweep.size
+
+
+@pytest.mark.parametrize("name", ["allmatrices", "ipd_allmatrices_pg_pg", "allmatrices_replay"])
+def test_allmatrices_are_the_twelve_games_and_five_seeds(name: str) -> None:
+    sweep = shipped(name)
+    assert sweep.axes == {"matrix": tuple(CANONICAL), "seed": (1, 2, 3, 4, 5)}
+    run = sweep.run((0, 0))
+    assert run.game == GameSettings(memory="joint", rounds=10, reward_offset=-2.5)
+    assert (run.leader.lr, run.leader.updates, run.evaluation_episodes) == (0.008, 500, 10)
+
+
+def test_allmatrices_has_the_published_learners() -> None:
+    run, pg, replay = (
+        shipped(name).run((0, 0)) for name in ("allmatrices", "ipd_allmatrices_pg_pg", "allmatrices_replay")
+    )
+    published = PPOSettings(
+        batch_steps=1000,
+        epochs=30,
+        clip=0.3,
+        kl_coefficient=0.2,
+        kl_target=0.01,
+        value_coefficient=1.0,
+        value_clip=10.0,
+    )
+    assert run.leader == replay.leader == published
+    assert pg.leader == PGSettings(batch_steps=100)
+    follower = ContextualSettings(lr=0.02, updates=500, batch_steps=100, early_stop=True, post_updates=50)
+    assert run.follower == pg.follower == follower
+    assert run.follower_spec() == pg.follower_spec()
+    assert replay.follower == ExactSettings()
+    assert (run.commitment, pg.commitment, replay.commitment) == ("resample", "resample", "replay")
