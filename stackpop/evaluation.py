@@ -27,12 +27,10 @@ class ExactValues:
 
     equilibrium: [run] the leader's return at the pure equilibrium.
     best_response: [run, context] the follower's best return against each leader table.
-    replies: [run, context, follower_state] a best response to each, ties in the leader's favour.
     """
 
     equilibrium: Tensor
     best_response: Tensor
-    replies: Tensor
 
     @staticmethod
     def of(games: Sequence[Game]) -> ExactValues:
@@ -42,14 +40,10 @@ class ExactValues:
 
 
 @lru_cache(maxsize=256)
-def _solve(game: Game) -> tuple[Tensor, Tensor, Tensor]:
+def _solve(game: Game) -> tuple[Tensor, Tensor]:
     best = equilibria.best_responses(game)
-    follower_tables = all_tables(game.follower_states, game.columns)
-    return (
-        torch.tensor(float(best.leader_optimistic.max()), dtype=torch.float64),
-        torch.from_numpy(best.follower_return),
-        follower_tables[torch.from_numpy(best.response)],
-    )
+    equilibrium = torch.tensor(float(best.leader_optimistic.max()), dtype=torch.float64)
+    return equilibrium, torch.from_numpy(best.follower_return)
 
 
 def policy_table_returns(game: GameBatch, policy: Tensor) -> Tensor:
@@ -133,11 +127,16 @@ def sampled_returns(
         x.expand(runs, iterations, *x.shape[2:]).reshape(runs * iterations, *x.shape[2:]) for x in (policy, replies)
     )
     rounds = play_leader(flat, policy, replies, uniforms.view(-1, envs, steps), replay=replay).rounds
-    leader, follower = (
-        rewards.flatten(1).sum(-1).view(runs, iterations) / envs
-        for rewards in (rounds.leader_rewards, rounds.follower_rewards)
-    )
-    return leader, follower
+    leader, follower = mean_return(rounds.leader_rewards), mean_return(rounds.follower_rewards)
+    return leader.view(runs, iterations), follower.view(runs, iterations)
+
+
+def mean_return(rewards: Tensor) -> Tensor:
+    """Mean over episodes of the undiscounted return: [run, env, round] -> [run].
+
+    By a running sum: `sum` would split the many episodes of a lone run among threads, and round otherwise.
+    """
+    return rewards.flatten(1).cumsum(1)[:, -1] / rewards.shape[1]
 
 
 def blocks(iterations: int, entries: int) -> Iterator[slice]:

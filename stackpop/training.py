@@ -10,13 +10,14 @@ import math
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.evaluation import ExactValues, blocks, evaluate, sampled_returns
+from stackpop.evaluation import ExactValues, blocks, evaluate, mean_return, sampled_returns
 from stackpop.games import FOLLOWER, GameBatch, all_tables, table_index, table_returns
 from stackpop.games.play import (
     LeaderEpisodes,
@@ -29,7 +30,15 @@ from stackpop.games.play import (
     returns_to_go,
     sample_actions,
 )
-from stackpop.learners import ContextualFollower, ContextualSettings, Decisions, Phase, Streams, make_leaders
+from stackpop.learners import (
+    COMPUTED_ORACLES,
+    ContextualFollower,
+    ContextualSettings,
+    Decisions,
+    Phase,
+    Streams,
+    make_leaders,
+)
 from stackpop.learners.tables import normalised_init
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec
@@ -110,7 +119,7 @@ def _pretrain(specs: Sequence[FollowerSpec]) -> list[Arrays]:
         sampled = _random_leader_rounds(game, follower.policy, evaluation.uniform(episodes, 1 + game.rounds))[1]
         for name, value in zip(
             _FOLLOWER_CURVES,
-            (shortfall.sum(-1), shortfall.amax(-1), returns.mean(-1), sampled.follower_rewards.sum(-1).mean(-1)),
+            (shortfall.sum(-1), shortfall.amax(-1), returns.mean(-1), mean_return(sampled.follower_rewards)),
             strict=True,
         ):
             curves[name].append(value)
@@ -175,7 +184,7 @@ def _train_leaders(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.nd
     games = [spec.to_game() for spec in specs]
     game, truth = GameBatch.of(games), ExactValues.of(games)
     logits = _stack_followers(specs, follower_logits)
-    replies = truth.replies if logits is None else logits.argmax(-1)
+    replies = _computed_replies(specs) if logits is None else logits.argmax(-1)
     policies = _leader_policies(specs, game, replies)
     curves = _leader_curves(specs, game, truth, policies, replies[:, None], Phase.LEADER_EVALUATION)
     curves["entropy"] = -(policies * policies.clamp_min(1e-300).log()).sum(-1).mean(-1)
@@ -192,6 +201,12 @@ def _stack_followers(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.
     if ids[0] is None:
         return None
     return torch.stack([torch.from_numpy(follower_logits[f.follower_id]) for f in ids if f is not None])
+
+
+def _computed_replies(specs: Sequence[RunSpec]) -> Tensor:
+    """Replies [run, context, follower_state] of an oracle that needs no training, each distinct game's once."""
+    compute = lru_cache(maxsize=None)(COMPUTED_ORACLES[type(specs[0].follower)])
+    return torch.stack([compute(spec.to_game()) for spec in specs])
 
 
 def _episodes(spec: RunSpec) -> int:

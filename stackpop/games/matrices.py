@@ -8,7 +8,7 @@ The twelve canonical ordinal games and the others of Gerstgrasser & Parkes, "Ora
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 
 from stackpop.errors import SpecError, did_you_mean, explain
@@ -57,6 +57,19 @@ def named_payoffs(name: str) -> Payoffs:
     return MATRICES[name]
 
 
+def check_number(value: object, field: str) -> float:
+    """A finite number, as a float.
+
+    Raises:
+        SpecError: anything else, a number written as text included.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(explain(field, expected="a number", got=repr(value)))
+    if not -sys.float_info.max <= value <= sys.float_info.max:  # math.isfinite fails on huge integers
+        raise SpecError(explain(field, expected="a finite number", got=repr(value)))
+    return float(value)
+
+
 def check_payoffs(value: object, field: str = "payoffs") -> Payoffs:
     """Payoffs [row, column, player] from nested sequences of numbers.
 
@@ -70,14 +83,7 @@ def check_payoffs(value: object, field: str = "payoffs") -> Payoffs:
             return x
         raise SpecError(explain(where, expected=shape_hint, got=repr(x)))
 
-    def number(x: object, where: str) -> float:
-        if isinstance(x, bool) or not isinstance(x, int | float):
-            raise SpecError(explain(where, expected="a number", got=repr(x)))
-        if not math.isfinite(x):
-            raise SpecError(explain(where, expected="a finite number", got=repr(x)))
-        return float(x)
-
-    rows = []
+    rows: list[tuple[tuple[float, float], ...]] = []
     for i, row in enumerate(items(value, field)):
         cells = []
         for j, cell in enumerate(items(row, f"{field}[{i}]")):
@@ -85,7 +91,7 @@ def check_payoffs(value: object, field: str = "payoffs") -> Payoffs:
             pair = items(cell, where)
             if len(pair) != 2:
                 raise SpecError(explain(where, expected="two numbers, [leader, follower]", got=f"{len(pair)}"))
-            cells.append((number(pair[0], f"{where}[0]"), number(pair[1], f"{where}[1]")))
+            cells.append((check_number(pair[0], f"{where}[0]"), check_number(pair[1], f"{where}[1]")))
         if rows and len(cells) != len(rows[0]):
             raise SpecError(
                 explain(f"{field}[{i}]", expected=f"{len(rows[0])} columns as in the first row", got=len(cells))
@@ -105,9 +111,10 @@ def parse_payoffs(text: str) -> Payoffs:
     """
     if text.lstrip().startswith("["):
         try:
-            return check_payoffs(json.loads(text))
-        except json.JSONDecodeError as error:
+            nested = json.loads(text)
+        except (ValueError, RecursionError) as error:  # no JSON, a number of thousands of digits, too deep
             raise SpecError(explain("payoffs", expected="nested lists of numbers", got=f"{text!r} ({error})")) from None
+        return check_payoffs(nested)
     if "," not in text:
         return named_payoffs(text)
     return check_payoffs([[[_number(n) for n in cell.split(",")] for cell in row.split()] for row in text.split("/")])

@@ -23,13 +23,18 @@ class Rounds:
 
     worlds: [run, env, round] world state before each round.
     outcomes: [run, env, round] pair of actions a + rows·b of each round.
-    rewards: [run, env, round] payoff to one player, offset included.
+    leader_rewards, follower_rewards: [run, env, round] payoff to each player, offset included.
     """
 
     worlds: Tensor
     outcomes: Tensor
     leader_rewards: Tensor
     follower_rewards: Tensor
+
+    @property
+    def last_worlds(self) -> Tensor:
+        """World state after the last round: [run, env, 1]."""
+        return 1 + self.outcomes[..., -1:]
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor) -> Player:
 
     The policy's `env` axis may have length 1: one policy for all episodes of a run.
     """
-    runs, envs, rounds = uniforms.shape
+    runs, envs, _ = uniforms.shape
     cumulative = policy.cumsum(-1)[..., observation, :].expand(runs, envs, -1, -1)
     thresholds = [cumulative[..., k] for k in range(policy.shape[-1] - 1)]
     draws = uniforms.unsqueeze(-1).unbind(2)
@@ -78,14 +83,28 @@ def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor) -> Player:
     return act if thresholds else lambda _, world: torch.zeros_like(world)
 
 
+def informed_follower(game: GameBatch, replies: Tensor, answers: Tensor) -> Player:
+    """The deterministic contextual follower, once it knows the leader's answers to the queries.
+
+    replies: [run, context, follower_state] actions; answers: [run, env, leader_state] actions.
+    """
+    tables = at_context(replies, table_index(answers, game.rows))
+    return by_table(tables, game.follower_observation)
+
+
 def play_rounds(game: GameBatch, envs: int, leader: Player, follower: Player) -> Rounds:
     """Play every round of `envs` episodes a run."""
-    worlds = [torch.zeros(game.runs, envs, 1, dtype=torch.int64)]
-    for t in range(game.rounds):
-        a = leader(t, worlds[-1])
-        b = follower(t, worlds[-1])
-        worlds.append(b.mul_(game.rows).add_(a).add_(1))
-    visited = torch.cat(worlds, dim=-1)
+    start = torch.zeros(game.runs, envs, 1, dtype=torch.int64)
+    return play_on(game, start, leader, follower, range(game.rounds))
+
+
+def play_on(game: GameBatch, worlds: Tensor, leader: Player, follower: Player, rounds: range) -> Rounds:
+    """Play some rounds of episodes that stand at world states [run, env, 1]."""
+    path = [worlds]
+    for t in rounds:
+        a, b = leader(t, path[-1]), follower(t, path[-1])
+        path.append(torch.add(a, b, alpha=game.rows).add_(1))
+    visited = torch.cat(path, dim=-1)
     outcomes = visited[..., 1:] - 1
     # [run, player, outcome], looked up for all rounds at once.
     rewards = game.payoffs.permute(0, 3, 2, 1).flatten(2)
@@ -94,9 +113,7 @@ def play_rounds(game: GameBatch, envs: int, leader: Player, follower: Player) ->
     return Rounds(visited[..., :-1], outcomes, leader_rewards, follower_rewards)
 
 
-def play_leader(
-    game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool
-) -> LeaderEpisodes:
+def play_leader(game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool) -> LeaderEpisodes:
     """Leader episodes against a deterministic contextual follower.
 
     policy: [run, leader_state, row] probabilities; replies: [run, context, follower_state] actions;
@@ -110,8 +127,7 @@ def play_leader(
         if replay
         else by_policy(policy[:, None], game.leader_observation, uniforms[..., states:])
     )
-    tables = at_context(replies, table_index(answers, game.rows))
-    return LeaderEpisodes(answers, play_rounds(game, envs, leader, by_table(tables, game.follower_observation)))
+    return LeaderEpisodes(answers, play_rounds(game, envs, leader, informed_follower(game, replies, answers)))
 
 
 def at_context(by_context: Tensor, contexts: Tensor) -> Tensor:

@@ -62,12 +62,12 @@ class Game:
     @property
     def leader_tables(self) -> int:
         """Number of deterministic leader tables, which is also the number of contexts a follower can see."""
-        return self.rows**self.leader_states
+        return int(self.rows**self.leader_states)
 
     @property
     def follower_tables(self) -> int:
         """Number of deterministic follower tables."""
-        return self.columns**self.follower_states
+        return int(self.columns**self.follower_states)
 
     @property
     def episode_steps(self) -> int:
@@ -98,14 +98,17 @@ class GameBatch:
 
     @property
     def runs(self) -> int:
+        """Number of games."""
         return self.payoffs.shape[0]
 
     @property
     def rows(self) -> int:
+        """Number of leader actions."""
         return self.payoffs.shape[1]
 
     @property
     def columns(self) -> int:
+        """Number of follower actions."""
         return self.payoffs.shape[2]
 
     @property
@@ -115,10 +118,12 @@ class GameBatch:
 
     @property
     def leader_states(self) -> int:
+        """Number of memory states the leader can observe, the start included."""
         return int(self.leader_observation.max()) + 1
 
     @property
     def follower_states(self) -> int:
+        """Number of memory states the follower can observe, the start included."""
         return int(self.follower_observation.max()) + 1
 
     @cached_property
@@ -162,9 +167,9 @@ def table_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:
     """Returns of deterministic tables played against each other.
 
     leader: [run, ..., leader_state] actions; follower: [run, ..., follower_state] actions; the middle
-    axes broadcast. Result: [run, ..., player], one episode's undiscounted return.
+    axes, as many in both, broadcast. Result: [run, ..., player], one episode's undiscounted return.
     """
-    middle = torch.broadcast_shapes(leader.shape[1:-1], follower.shape[1:-1])
+    middle = np.broadcast_shapes(leader.shape[1:-1], follower.shape[1:-1])
     leader = leader.expand(game.runs, *middle, leader.shape[-1])
     follower = follower.expand(game.runs, *middle, follower.shape[-1])
     leader_acts = leader[..., game.leader_observation]  # [run, ..., world]
@@ -186,13 +191,13 @@ def expected_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tenso
     """Exact expected returns of stochastic policies, by backward recursion over the world states.
 
     leader: [run, ..., leader_state, row] and follower: [run, ..., follower_state, column] probabilities;
-    the middle axes broadcast. Result: [run, ..., player].
+    the middle axes, as many in both, broadcast. Result: [run, ..., player].
 
     With V_T = 0 and V_t(w) = sum over (a, b) of p(a|w) q(b|w) (r(a, b) + V_{t+1}(1 + a + rows·b)).
     """
     acts = leader[..., game.leader_observation, :]  # [run, ..., world, row]
     replies = follower[..., game.follower_observation, :]  # [run, ..., world, column]
-    middle = torch.broadcast_shapes(acts.shape[1:-2], replies.shape[1:-2])
+    middle = np.broadcast_shapes(acts.shape[1:-2], replies.shape[1:-2])
     rewards = game.payoffs.reshape(game.runs, *[1] * len(middle), game.rows, game.columns, 2)
     value = torch.zeros(game.runs, *middle, game.worlds, 2, dtype=game.payoffs.dtype)
     for _ in range(game.rounds):

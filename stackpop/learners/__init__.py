@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from stackpop.games import Game
 from stackpop.learners.contextual import ContextualFollower, ContextualSettings
-from stackpop.learners.exact import ExactSettings
+from stackpop.learners.exact import ExactSettings, exact_replies
 from stackpop.learners.pg import PGLeader, PGSettings
 from stackpop.learners.ppo import PPOLeader, PPOSettings
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import Decisions, normalised_init
+from stackpop.settings import Settings
 
+# What a sweep file may choose from. A new learner joins a union of settings and the mapping below it.
 LeaderSettings = PGSettings | PPOSettings
 FollowerSettings = ContextualSettings | ExactSettings
 
@@ -29,17 +32,28 @@ class Leader(Protocol):
         """Learn from one batch of everything the leaders decided."""
 
 
+# Settings -> population, made of (settings of each run, states, actions, streams of initial weights).
+LEADERS: Mapping[type[Settings], Callable[[Sequence[Any], int, int, Streams], Leader]] = {
+    PGSettings: PGLeader,
+    PPOSettings: PPOLeader,
+}
+# Settings of oracles that need no training -> the follower's actions [context, follower_state] in a game.
+COMPUTED_ORACLES: Mapping[type[Settings], Callable[[Game], Tensor]] = {
+    ExactSettings: exact_replies,
+}
+
+
 def make_leaders(settings: Sequence[LeaderSettings], states: int, actions: int, streams: Streams) -> Leader:
     """A fresh population, one leader for each settings; all of one algorithm.
 
     states, actions: size of the tables. streams: where initial weights are drawn from.
     """
-    if isinstance(settings[0], PPOSettings):
-        return PPOLeader(cast(Sequence[PPOSettings], settings), states, actions, streams)
-    return PGLeader(cast(Sequence[PGSettings], settings), states, actions, streams)
+    return LEADERS[type(settings[0])](settings, states, actions, streams)
 
 
 __all__ = [
+    "COMPUTED_ORACLES",
+    "LEADERS",
     "ContextualFollower",
     "ContextualSettings",
     "Decisions",

@@ -91,8 +91,9 @@ class PPOLeader:
         runs, states, actions = self.logits.shape
         samples = decisions.state.shape[1]
         advantage = decisions.return_to_go - self.values.gather(1, decisions.state)
-        advantage -= advantage.mean(1, keepdim=True)
-        deviation = (advantage * advantage).mean(1, keepdim=True).sqrt().clamp_min(1e-4)
+        # Running sums, not `mean`, which splits the long batch of a lone run among threads.
+        advantage -= advantage.cumsum(1)[:, -1:] / samples
+        deviation = ((advantage * advantage).cumsum(1)[:, -1:] / samples).sqrt().clamp_min(1e-4)
         advantage /= deviation * samples
         cells = decisions.state * actions + decisions.action
         gains, losses = (

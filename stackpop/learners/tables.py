@@ -39,7 +39,7 @@ def sum_by_cell(cells: Tensor, weights: Tensor | None, size: int) -> Tensor:
     runs = cells.shape[0]
     flat = (cells + torch.arange(runs)[:, None] * size).flatten()
     sums = torch.bincount(flat, None if weights is None else weights.flatten(), minlength=runs * size)
-    return sums.view(runs, size)
+    return sums.view(runs, size).to(torch.float64)  # counts too: integers times a number would be float32
 
 
 def logit_gradient(log_policy_gradient: Tensor, policy: Tensor, out: Tensor | None = None) -> Tensor:

@@ -30,7 +30,7 @@ def clipped_squared_error(decisions: Decisions, states: int, coefficient: float,
     """
     returns, runs = decisions.return_to_go, decisions.state.shape[0]
     samples, radius = returns.shape[1], clip**0.5
-    scale = 2 * coefficient / samples
+    scale = torch.tensor(2 * coefficient / samples, dtype=returns.dtype)  # a number times counts would be float32
     low, high = returns.amin(1, keepdim=True) - 1, returns.amax(1, keepdim=True) + 1
     shift = torch.arange(states) * (high - low + 1)  # [run, state]
     keys, order = (returns + shift.gather(1, decisions.state)).sort(dim=1)

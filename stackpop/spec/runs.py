@@ -12,10 +12,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, StringConstraints, Val
 
 from stackpop.errors import SpecError
 from stackpop.games import Game, Memory, Payoffs, check_payoffs
-from stackpop.learners.contextual import ContextualSettings
-from stackpop.learners.exact import ExactSettings
-from stackpop.learners.pg import PGSettings
-from stackpop.learners.ppo import PPOSettings
+from stackpop.learners import ContextualSettings, FollowerSettings, LeaderSettings, PPOSettings
 from stackpop.settings import Settings
 from stackpop.spec.document import dump, read
 from stackpop.spec.problems import expectation, remedy, shown
@@ -26,8 +23,8 @@ WORD = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 Word = Annotated[str, StringConstraints(pattern=WORD)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Commitment = Literal["resample", "replay"]
-Leader = Annotated[PGSettings | PPOSettings, Field(discriminator="algorithm")]
-Follower = Annotated[ContextualSettings | ExactSettings, Field(discriminator="oracle")]
+Leader = Annotated[LeaderSettings, Field(discriminator="algorithm")]
+Follower = Annotated[FollowerSettings, Field(discriminator="oracle")]
 
 
 def _payoffs(value: object) -> Payoffs:

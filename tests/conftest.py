@@ -1,0 +1,1 @@
+"""Shared by all tests. Its place puts this folder on the import path, for `support`."""

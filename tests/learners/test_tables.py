@@ -1,0 +1,50 @@
+"""Closed-form gradients against autograd of the losses as written, sums against loops, and initial weights."""
+
+from __future__ import annotations
+
+import torch
+
+from stackpop.learners.tables import INIT_SCALE, logit_gradient, normalised_init, reinforce_gradient, sum_by_cell
+from support import random_decisions
+
+
+def test_the_reinforce_gradient_is_that_of_one_loss_a_sample() -> None:
+    generator = torch.Generator().manual_seed(1)
+    runs, states, actions, samples = 4, 3, 5, 40
+    logits = torch.randn(runs, states, actions, generator=generator, dtype=torch.float64, requires_grad=True)
+    batch = random_decisions(generator, runs, samples, states, actions)
+    cells = batch.state * actions + batch.action
+    row = torch.arange(runs)[:, None]
+    loss = -(torch.log_softmax(logits, -1)[row, batch.state, batch.action] * batch.return_to_go).mean(1).sum()
+    (expected,) = torch.autograd.grad(loss, logits)
+    sums = sum_by_cell(cells, batch.return_to_go, states * actions).view(runs, states, actions)
+    torch.testing.assert_close(reinforce_gradient(logits.detach(), sums, samples), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_the_logit_gradient_is_the_chain_rule_through_log_softmax() -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits = (3 * torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)).requires_grad_()
+    weights = torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)
+    log_policy = torch.log_softmax(logits, -1)
+    (expected,) = torch.autograd.grad((weights * log_policy).sum(), logits)
+    out = torch.empty_like(expected)
+    found = logit_gradient(weights, log_policy.detach().exp(), out=out)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+    assert found is out
+
+
+def test_sums_by_cell_keep_the_runs_apart() -> None:
+    cells = torch.tensor([[0, 2, 0, 2], [1, 1, 1, 1]])
+    weights = torch.tensor([[1.0, 2.0, 4.0, 8.0], [1.0, -1.0, 0.5, 16.0]], dtype=torch.float64)
+    assert sum_by_cell(cells, weights, 4).tolist() == [[5.0, 0.0, 10.0, 0.0], [0.0, 16.5, 0.0, 0.0]]
+    assert sum_by_cell(cells, None, 4).tolist() == [[2, 0, 2, 0], [0, 4, 0, 0]]
+
+
+def test_initial_weights_of_every_output_have_norm_one_hundredth() -> None:
+    normals = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    weights = normalised_init(normals)
+    torch.testing.assert_close(weights.norm(dim=1), torch.full((3, 2), INIT_SCALE, dtype=torch.float64))
+    ratio = weights / normals
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))  # only scaled, each output for itself
+    assert (ratio > 0).all()
+    assert INIT_SCALE == 0.01

@@ -1,0 +1,75 @@
+"""Set-up that several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stackpop.games import MATRICES, Payoffs
+from stackpop.learners import Decisions
+from stackpop.results import TrainingResult
+from stackpop.spec import RunSpec
+from stackpop.training import train_followers, train_leaders
+
+
+def run_spec(matrix: str = "prisoners_dilemma", payoffs: Payoffs | None = None, **settings: Any) -> RunSpec:
+    """A run on a named game, or on given payoffs, with the defaults of everything that is not given."""
+    chosen = MATRICES[matrix] if payoffs is None else payoffs
+    return RunSpec.model_validate({"matrix": matrix, "payoffs": chosen, **settings})
+
+
+def random_payoffs(seed: int, rows: int = 2, columns: int = 2) -> Payoffs:
+    """Payoffs whose sums round, so that the order of additions shows in the bits."""
+    cells = np.random.default_rng(seed).normal(size=(rows, columns, 2)).tolist()
+    return tuple(tuple((leader, follower) for leader, follower in row) for row in cells)
+
+
+def train(specs: Sequence[RunSpec]) -> list[tuple[TrainingResult | None, TrainingResult]]:
+    """Each run's follower training (None with the exact oracle) and leader training, as packs of all runs."""
+    pairs = [spec.follower_spec() for spec in specs]
+    followers = [spec for spec in pairs if spec is not None]
+    trained = dict(zip([f.follower_id for f in followers], train_followers(followers) if followers else [], strict=True))
+    leaders = train_leaders(specs, {key: result.arrays["follower_logits"] for key, result in trained.items()})
+    return [(trained[f.follower_id] if f else None, leader) for f, leader in zip(pairs, leaders, strict=True)]
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Hold torch to a number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def random_policy(generator: torch.Generator, *shape: int) -> Tensor:
+    """Policies [..., action] with all probabilities positive."""
+    return torch.softmax(torch.randn(*shape, generator=generator, dtype=torch.float64), -1)
+
+
+def random_decisions(generator: torch.Generator, runs: int, samples: int, states: int, actions: int) -> Decisions:
+    """A batch with returns of the size of the paper's games: about 15, either way."""
+    state = torch.randint(states, (runs, samples), generator=generator)
+    action = torch.randint(actions, (runs, samples), generator=generator)
+    return Decisions(state, action, 6 * torch.randn(runs, samples, generator=generator, dtype=torch.float64))
+
+
+def reinforce_by_autograd(logits: Tensor, lr: float, batches: Sequence[tuple[tuple[Tensor, ...], Tensor]]) -> Tensor:
+    """Logits [..., action] of one run after REINFORCE as written down: one loss a sample, autograd, torch's Adam.
+
+    batches: indices of each sample's log-probability (its action last), and its return, all [sample].
+    """
+    table = logits.clone().requires_grad_()
+    optimiser = torch.optim.Adam([table], lr=lr, eps=1e-8)
+    for chosen, returns in batches:
+        optimiser.zero_grad()
+        (-(torch.log_softmax(table, -1)[chosen] * returns).mean()).backward()
+        optimiser.step()
+    return table.detach()
