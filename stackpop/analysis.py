@@ -12,7 +12,8 @@ TOLERANCE = 0.01
 def final(curve: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
     """Mean of a curve over each run's last `window` iterations; runs that are not done stay missing."""
     made = curve.notnull().sum("iteration")
-    return curve.where(curve.iteration > made - window).mean("iteration")
+    kept: xr.DataArray = curve.where(curve.iteration > made - window)
+    return kept.mean("iteration")
 
 
 def converged(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERANCE) -> xr.DataArray:
@@ -41,7 +42,7 @@ def bootstrap_interval(values: xr.DataArray, dim: str = "seed", confidence: floa
         found = bootstrap((kept,), np.mean, confidence_level=confidence, method="percentile", rng=rng)
         return np.array(found.confidence_interval)
 
-    bounds = xr.apply_ufunc(one, values, input_core_dims=[[dim]], output_core_dims=[["bound"]], vectorize=True)
+    bounds: xr.DataArray = xr.apply_ufunc(one, values, input_core_dims=[[dim]], output_core_dims=[["bound"]], vectorize=True)
     return bounds.assign_coords(bound=["low", "high"])
 
 

@@ -2,51 +2,75 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from stackpop.errors import SpecError, StackpopError, explain
 
 if TYPE_CHECKING:
     from stackpop.sweep import RunsPerTask
 
-FAILED_RUNS, INTERRUPTED, INTERNAL_ERROR = 1, 130, 70
+INTERRUPTED, INTERNAL_ERROR = 130, 70
+
+
+class FailedRunsError(StackpopError):
+    """The sweep is over, and some of its runs failed."""
+
+    exit_code = 1
+
 
 app = typer.Typer(
     help="Train populations of Stackelberg leaders and followers, and tell how close each comes to equilibrium.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def main() -> NoReturn:
-    """Entry point: a StackpopError becomes one line and its exit code; only --debug shows a traceback."""
-    arguments = sys.argv[1:]
-    debug = "--debug" in arguments
-    arguments = [a for a in arguments if a != "--debug"]
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point: every error becomes one line and its exit code; only --debug shows a traceback."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill stops as cleanly as Ctrl-C
+    if not debug:
+        logging.disable()  # Dask tells of every connection that an interruption cuts
+        warnings.simplefilter("ignore")
     try:
-        app(arguments)
+        sys.exit(_run([argument for argument in given if argument != "--debug"]))
     except StackpopError as error:
         if debug:
             raise
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        _fail("stopped; what was finished is in the store, run the same command again to resume", INTERRUPTED)
+    except TyperException as error:
+        _fail(_usage(error), error.exit_code)
     except Exception as error:
         if debug:
             raise
         _fail(f"internal error: {type(error).__name__}: {error}; --debug shows where", INTERNAL_ERROR)
-    raise AssertionError("typer ends the process")
+
+
+def _run(arguments: Sequence[str]) -> int:
+    code = app(arguments, prog_name="stackpop", standalone_mode=False) or 0
+    if code == INTERRUPTED:  # typer's own answer to Ctrl-C
+        _fail("stopped; what was finished is recorded, the same command goes on from there", INTERRUPTED)
+    return int(code)
+
+
+def _usage(error: TyperException) -> str:
+    """What is wrong with the command line, in one line."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}; see `{context.command_path if context else 'stackpop'} --help`"
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -63,18 +87,21 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
     __: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
 ) -> None:
-    pass
+    """Without a command, say what there is."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)],
-    store: Annotated[Path | None, typer.Option(help="Where results go. [default: results/<sweep name>.zarr]")] = None,
+    store: Annotated[str | None, typer.Option(help="Where results go. [default: results/<sweep name>.zarr]")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes of the local cluster. [default: cores]")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler to use.")] = None,
     scheduler_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file a scheduler wrote.")] = None,
@@ -109,12 +136,16 @@ def sweep(
 
         display.dry_run(spec, options, estimate(spec, options))
         return
-    with display.sweep_screen(options.store_path(spec), quiet=quiet) as screen:
-        progress = execute(spec, options, announce=screen.announce, report=screen.report)
+    path = options.store_path(spec)
+    with nullcontext() if quiet else display.sweep_screen(path) as screen:
+        progress = execute(spec, options, screen)
     if not quiet:
-        display.results(spec, options.store_path(spec))
+        display.results(spec, path)
     if progress.done < spec.size:
-        raise typer.Exit(FAILED_RUNS)
+        raise FailedRunsError(
+            f"runs: expected {spec.size:,} done, got {progress.failed:,} failed; "
+            f"`stackpop status {path}` tells why, --retry-failed trains them again"
+        )
 
 
 def _runs_per_task(text: str) -> RunsPerTask:
@@ -122,11 +153,12 @@ def _runs_per_task(text: str) -> RunsPerTask:
         return "auto"
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise SpecError(explain("--runs-per-task", expected="a whole number of 1 or more, or auto", got=repr(text)))
+    expected, remedy = "a whole number of 1 or more, or auto", "leave it out for one run a task"
+    raise SpecError(explain("--runs-per-task", expected=expected, got=repr(text), remedy=remedy))
 
 
 @app.command()
-def status(store: Annotated[Path, typer.Argument(help="The store of a sweep.", show_default=False)]) -> None:
+def status(store: Annotated[str, typer.Argument(help="The store of a sweep.", show_default=False)]) -> None:
     """Tell how far a sweep is, also while it runs."""
     from stackpop import display
     from stackpop.store import read_progress
@@ -146,7 +178,8 @@ def solve(
     from stackpop.games import Game, parse_payoffs
 
     if not math.isfinite(reward_offset):
-        raise SpecError(explain("--reward-offset", expected="a finite number", got=reward_offset))
+        remedy = "for instance -2.5"
+        raise SpecError(explain("--reward-offset", expected="a finite number", got=reward_offset, remedy=remedy))
     display.solution(game, Game(parse_payoffs(game), memory, rounds, reward_offset))
 
 

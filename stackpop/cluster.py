@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask
@@ -19,14 +21,28 @@ from stackpop.errors import ClusterError, explain
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
 CONNECT_SECONDS = 10
-# Results are small and the client is the only writer, so what matters is that a dying worker never
-# takes queued work down with it and that a long task is not mistaken for a dead one.
+WAIT_SECONDS = 0.5  # between two looks for a worker
 DASK_SETTINGS = {
+    # A dying worker must not take queued work down with it, nor a long task pass for a dead worker.
     "distributed.scheduler.allowed-failures": 10,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.worker-ttl": "15 minutes",
-    "distributed.admin.large-graph-warning-threshold": "1GB",
+    # The scheduler's memory must not grow with the number of finished tasks.
+    "distributed.admin.low-level-log-length": 1000,
+    "distributed.scheduler.dashboard.tasks.task-stream-length": 1000,
 }
+
+
+class SchedulerLostError(ClusterError):
+    """The scheduler was there and went away, which is not the user's mistake."""
+
+    exit_code = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "scheduler: expected it to stay, got no connection any more; what was finished is in the store, "
+            "run the same command again to resume"
+        )
 
 
 @dataclass(frozen=True)
@@ -44,15 +60,17 @@ class ClusterOptions:
     dashboard_port: int | None = None
 
     def __post_init__(self) -> None:
-        if self.scheduler and self.scheduler_file:
+        if self.scheduler is not None and self.scheduler_file is not None:
             raise ClusterError("scheduler, scheduler_file: expected one of them, got both; leave one out")
-        if (self.scheduler or self.scheduler_file) and (self.workers or self.dashboard_port is not None):
+        there_already = self.scheduler is not None or self.scheduler_file is not None
+        if there_already and (self.workers is not None or self.dashboard_port is not None):
             raise ClusterError(
-                "workers, dashboard_port: expected none with a scheduler that is already there; "
+                "workers, dashboard_port: expected neither with a scheduler that is already there, got one; "
                 "they shape a local cluster, so leave them or the scheduler out"
             )
         if self.workers is not None and self.workers < 1:
-            raise ClusterError(explain("workers", expected="1 or more", got=self.workers))
+            remedy = f"leave it out for one a core ({local_workers()})"
+            raise ClusterError(explain("workers", expected="1 or more", got=self.workers, remedy=remedy))
 
 
 @contextmanager
@@ -60,12 +78,11 @@ def connect(options: ClusterOptions) -> Iterator[Client]:
     """A client of the chosen cluster; a local one is started for the occasion and stopped at the end.
 
     Raises:
-        ClusterError: no scheduler answers, its workers lack this version of stackpop, or a port is taken.
+        ClusterError: no scheduler answers, or a port is taken.
     """
     with dask.config.set(DASK_SETTINGS):
-        if options.scheduler or options.scheduler_file:
+        if options.scheduler is not None or options.scheduler_file is not None:
             with _existing(options) as client:
-                _check_workers(client)
                 yield client
         else:
             with _local(options) as cluster, Client(cluster) as client:
@@ -78,14 +95,22 @@ def local_workers() -> int:
 
 
 def _local(options: ClusterOptions) -> LocalCluster:
-    return LocalCluster(
-        n_workers=options.workers or local_workers(),
-        threads_per_worker=1,
-        processes=True,
-        host=LOOPBACK,
-        dashboard_address=f"{LOOPBACK}:{_dashboard_port(options.dashboard_port)}",
-        silence_logs="CRITICAL",
-    )
+    port = _dashboard_port(options.dashboard_port)
+    resource_tracker.ensure_running()  # first, for its start would lift the mask below
+    # The thread that starts workers, and so each of them, inherits this mask: a Ctrl-C, which goes to all processes
+    # of a terminal, must stop the client alone, which then stops its workers. Here it waits until the cluster is up.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return LocalCluster(
+            n_workers=options.workers or local_workers(),
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:{port}",
+            silence_logs="CRITICAL",
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _dashboard_port(wanted: int | None) -> int:
@@ -98,26 +123,24 @@ def _dashboard_port(wanted: int | None) -> int:
         except (OSError, OverflowError) as error:
             if wanted is None:
                 return 0
-            raise ClusterError(
-                explain("dashboard port", expected="a free port", got=f"{port} ({error})", remedy="choose another")
-            ) from None
+            reason = getattr(error, "strerror", None) or "no port"
+            remedy = "choose another with --dashboard-port, or leave it out for any"
+            got = f"{port} ({reason.lower()})"
+            raise ClusterError(explain("dashboard port", expected="a free port", got=got, remedy=remedy)) from None
     return port
 
 
 def _existing(options: ClusterOptions) -> Client:
-    if options.scheduler_file:
-        address = _address_in(options.scheduler_file)
-    else:
-        address = str(options.scheduler)
+    address = _address_in(options.scheduler_file) if options.scheduler_file is not None else str(options.scheduler)
     try:
         return Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError):
         raise ClusterError(
             explain(
                 "scheduler",
-                expected="a Dask scheduler",
-                got=f"no answer from {address} within {CONNECT_SECONDS} s ({type(error).__name__})",
-                remedy="check the address, start one with `dask scheduler`, or leave it out for a local cluster",
+                expected="the address of a Dask scheduler, like tcp://127.0.0.1:8786",
+                got=f"{address!r}, where none answers",
+                remedy="check it, start one with `dask scheduler`, or leave it out for a local cluster",
             )
         ) from None
 
@@ -126,28 +149,76 @@ def _address_in(scheduler_file: str) -> str:
     try:
         return str(json.loads(Path(scheduler_file).read_text())["address"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ClusterError(
-            explain(
-                "scheduler file",
-                expected="a file written by `dask scheduler --scheduler-file FILE`",
-                got=f"{scheduler_file} ({error})",
-            )
-        ) from None
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "holds no address"
+        expected = "a file that a scheduler wrote"
+        remedy = "start one with `dask scheduler --scheduler-file FILE`"
+        got = f"{scheduler_file} ({reason})"
+        raise ClusterError(explain("scheduler file", expected=expected, got=got, remedy=remedy)) from None
 
 
-def _check_workers(client: Client) -> None:
-    """Every worker must have this stackpop and this torch: other versions give other bits."""
-    mine = _versions()
-    for worker, theirs in client.run(_versions, on_error="return").items():
-        if theirs != mine:
-            raise ClusterError(
-                explain(
-                    f"worker {worker}",
-                    expected=f"the client's versions {mine}",
-                    got=theirs,
-                    remedy="install the same on every worker",
-                )
-            )
+class Workers:
+    """The workers of a cluster, which may come and go; each is checked once.
+
+    Other versions of the software would give other bits, so every worker must have the client's.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._checked: set[str] = set()
+
+    def threads(self) -> int:
+        """Threads of the workers that are there now.
+
+        Raises:
+            SchedulerLostError: it no longer answers.
+            ClusterError: a worker has other versions of stackpop, torch or numpy, or lacks one.
+        """
+        check_connection(self._client)
+        try:
+            threads: dict[str, int] = self._client.nthreads()
+            self._check(sorted(threads.keys() - self._checked))
+        except OSError as error:
+            raise SchedulerLostError from error
+        return sum(threads.values())
+
+    def wait(self, waiting: Callable[[str], None]) -> int:
+        """Wait until there is a worker; returns the threads. `waiting` is told once, if that takes time."""
+        while not (threads := self.threads()):
+            waiting(f"waiting for a worker to join {self._client.scheduler_info(n_workers=0)['address']}")
+            waiting = _say_no_more
+            try:
+                self._client.wait_for_workers(1, timeout=WAIT_SECONDS)
+            except TimeoutError:
+                continue
+        return threads
+
+    def _check(self, addresses: list[str]) -> None:
+        mine = _versions()
+        answers = self._client.run(_versions, workers=addresses, on_error="return") if addresses else {}
+        for address, theirs in answers.items():
+            if isinstance(theirs, OSError):
+                continue  # it left before it could answer
+            if theirs != mine:
+                got = theirs if isinstance(theirs, dict) else f"{type(theirs).__name__}: {theirs}"
+                expected = f"the client's versions {mine}"
+                remedy = "install the same on every worker"
+                raise ClusterError(explain(f"worker {address}", expected=expected, got=got, remedy=remedy))
+            self._checked.add(address)
+
+
+def check_connection(client: Client) -> None:
+    """Raises SchedulerLostError unless the client is connected."""
+    if client.status != "running":
+        raise SchedulerLostError
+
+
+def dashboard(client: Client) -> str | None:
+    """Address of the cluster's dashboard; None if it has none."""
+    return client.dashboard_link if "dashboard" in client.scheduler_info(n_workers=0)["services"] else None
+
+
+def _say_no_more(_: str) -> None:
+    pass
 
 
 def _versions() -> dict[str, str]:

@@ -27,10 +27,12 @@ class ExactValues:
 
     equilibrium: [run] the leader's return at the pure equilibrium.
     best_response: [run, context] the follower's best return against each leader table.
+    rounding: [run] follower's returns that differ by no more are equal, summed in another order.
     """
 
     equilibrium: Tensor
     best_response: Tensor
+    rounding: Tensor
 
     @staticmethod
     def of(games: Sequence[Game]) -> ExactValues:
@@ -40,10 +42,11 @@ class ExactValues:
 
 
 @lru_cache(maxsize=256)
-def _solve(game: Game) -> tuple[Tensor, Tensor]:
+def _solve(game: Game) -> tuple[Tensor, ...]:
     best = equilibria.best_responses(game)
     equilibrium = torch.tensor(float(best.leader_optimistic.max()), dtype=torch.float64)
-    return equilibrium, torch.from_numpy(best.follower_return)
+    rounding = torch.from_numpy(equilibria.rounding(GameBatch.of([game])))[FOLLOWER]
+    return equilibrium, torch.from_numpy(best.follower_return), rounding
 
 
 def policy_table_returns(game: GameBatch, policy: Tensor) -> Tensor:

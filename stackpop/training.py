@@ -176,7 +176,8 @@ def _shortfall(game: GameBatch, truth: ExactValues, replies: Tensor) -> tuple[Te
     """The greedy follower's regret and return against each leader table, both [run, context]."""
     tables = all_tables(game.leader_states, game.rows)
     returns = table_returns(game, tables[None], replies)[..., FOLLOWER]
-    return truth.best_response - returns, returns
+    shortfall = truth.best_response - returns
+    return shortfall.masked_fill(shortfall <= truth.rounding[:, None], 0), returns
 
 
 def _train_leaders(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.ndarray]) -> list[Arrays]:

@@ -11,10 +11,19 @@ import torch
 from torch import Tensor
 
 from stackpop.games import MATRICES, Payoffs
-from stackpop.learners import Decisions
+from stackpop.learners import COMPUTED_ORACLES, LEADERS, ContextualSettings, Decisions
 from stackpop.results import TrainingResult
+from stackpop.settings import Settings
 from stackpop.spec import RunSpec
 from stackpop.training import train_followers, train_leaders
+
+# Every leader and oracle by the name that a sweep file calls it.
+ORACLES: tuple[type[Settings], ...] = (ContextualSettings, *COMPUTED_ORACLES)
+ORACLE_SETTINGS = {settings.model_fields["oracle"].default: settings for settings in ORACLES}
+LEADER_SETTINGS = {settings.model_fields["algorithm"].default: settings for settings in LEADERS}
+
+# A run's follower training (None where the oracle needs none) and its leader training.
+Trained = tuple[TrainingResult | None, TrainingResult]
 
 
 def run_spec(matrix: str = "prisoners_dilemma", payoffs: Payoffs | None = None, **settings: Any) -> RunSpec:
@@ -29,13 +38,27 @@ def random_payoffs(seed: int, rows: int = 2, columns: int = 2) -> Payoffs:
     return tuple(tuple((leader, follower) for leader, follower in row) for row in cells)
 
 
-def train(specs: Sequence[RunSpec]) -> list[tuple[TrainingResult | None, TrainingResult]]:
-    """Each run's follower training (None with the exact oracle) and leader training, as packs of all runs."""
-    pairs = [spec.follower_spec() for spec in specs]
-    followers = [spec for spec in pairs if spec is not None]
-    trained = dict(zip([f.follower_id for f in followers], train_followers(followers) if followers else [], strict=True))
+def train(specs: Sequence[RunSpec]) -> list[Trained]:
+    """Train all runs as one pack, their followers before them."""
+    pretrained = [spec.follower_spec() for spec in specs]
+    followers = {spec.follower_id: spec for spec in pretrained if spec is not None}
+    results = train_followers(list(followers.values())) if followers else []
+    trained = dict(zip(followers, results, strict=True))
     leaders = train_leaders(specs, {key: result.arrays["follower_logits"] for key, result in trained.items()})
-    return [(trained[f.follower_id] if f else None, leader) for f, leader in zip(pairs, leaders, strict=True)]
+    return [(trained[f.follower_id] if f else None, leader) for f, leader in zip(pretrained, leaders, strict=True)]
+
+
+def check_same_bits(expected: TrainingResult | None, found: TrainingResult | None, where: str) -> None:
+    """Two results have the same arrays, bit for bit."""
+    assert (expected is None) == (found is None)
+    if expected is None or found is None:
+        return
+    assert expected.error == found.error
+    assert expected.arrays.keys() == found.arrays.keys()
+    for name, array in expected.arrays.items():
+        got = found.arrays[name]
+        assert (got.dtype, got.shape) == (array.dtype, array.shape), f"{name} of {where}"
+        assert got.tobytes() == array.tobytes(), f"{name} of {where} differs by {np.abs(got - array).max()}"
 
 
 @contextmanager

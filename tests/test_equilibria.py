@@ -333,3 +333,6 @@ def test_a_search_too_large_is_refused_while_the_pure_optimum_is_found() -> None
     assert pure_commitment(game).optimistic == mixed_commitment(game).value == 0
     with pytest.raises(TooLargeError, match=r"40x40 game .* pure commitment only"):
         resample_commitment(game)
+    truth = ground_truth(game)
+    assert math.isnan(truth.resample)
+    assert truth.pure == truth.mixed == truth.behavioural == 0

@@ -22,7 +22,7 @@ ALLOWED = {
     "training": {"errors", "games", "equilibria", "learners", "spec", "evaluation", "results"},
     "store": {"errors", "spec", "results"},
     "cluster": {"errors"},
-    "sweep": {"errors", "games", "equilibria", "spec", "training", "results", "store", "cluster"},
+    "sweep": {"errors", "games", "equilibria", "learners", "spec", "training", "results", "store", "cluster"},
     "analysis": {"errors", "store", "equilibria"},
     "plots": {"errors", "analysis", "store"},
     "display": {"errors", "games", "equilibria", "spec", "store", "sweep", "analysis"},

@@ -1,7 +1,7 @@
 """Exact ground truth: best responses, and pure, mixed, resampled and behavioural commitment."""
 
 from stackpop.equilibria.behavioural import behavioural_commitment
-from stackpop.equilibria.enumeration import ENUMERATION_LIMIT, best_responses, pure_commitment
+from stackpop.equilibria.enumeration import ENUMERATION_LIMIT, best_responses, pure_commitment, rounding
 from stackpop.equilibria.ground_truth import GroundTruth, ground_truth
 from stackpop.equilibria.mixed import mixed_commitment
 from stackpop.equilibria.resample import resample_commitment
@@ -19,4 +19,5 @@ __all__ = [
     "mixed_commitment",
     "pure_commitment",
     "resample_commitment",
+    "rounding",
 ]

@@ -52,7 +52,7 @@ def best_responses(game: Game) -> BestResponses:
     batch = GameBatch.of([game])
     leaders = all_tables(game.leader_states, game.rows)  # [leader_table, state]
     followers = all_tables(game.follower_states, game.columns)  # [follower_table, state]
-    tolerance = _rounding(batch)
+    tolerance = rounding(batch)
     chunk = max(1, CHUNK_ELEMENTS // (len(followers) * batch.worlds))
     parts = []
     for first in range(0, len(leaders), chunk):
@@ -61,6 +61,7 @@ def best_responses(game: Game) -> BestResponses:
     return BestResponses(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
+@np.errstate(invalid="ignore")  # payoffs that overflow: infinity less infinity
 def _answers(returns: NDArray[np.float64], tolerance: NDArray[np.float64]) -> tuple[NDArray[np.generic], ...]:
     """The fields of `BestResponses` for some leader tables, from returns [leader_table, follower_table, player].
 
@@ -75,12 +76,12 @@ def _answers(returns: NDArray[np.float64], tolerance: NDArray[np.float64]) -> tu
     return best, optimistic, pessimistic, response, is_best
 
 
-def _rounding(batch: GameBatch) -> NDArray[np.float64]:
+def rounding(batch: GameBatch) -> NDArray[np.float64]:
     """[player] the largest rounding error of a sum of `rounds` payoffs: equal sums in any order tie within it.
 
     Each player's own, or large payoffs of one would blur small ones of the other.
     """
-    largest_return: NDArray[np.float64] = batch.rounds * batch.payoffs.abs().amax((0, 1, 2)).numpy()
+    largest_return: NDArray[np.float64] = (batch.rounds * batch.payoffs.abs().amax((0, 1, 2))).numpy()
     return 2 * batch.rounds * np.finfo(np.float64).eps * largest_return
 
 
@@ -94,7 +95,7 @@ def pure_commitment(game: Game, best: BestResponses | None = None) -> PureCommit
     """
     best = best or best_responses(game)
     optimistic = float(best.leader_optimistic.max())
-    near = best.leader_optimistic >= optimistic - _rounding(GameBatch.of([game]))[LEADER]
+    near = best.leader_optimistic >= optimistic - rounding(GameBatch.of([game]))[LEADER]
     optimum = int(near.argmax())
     return PureCommitment(
         optimistic=optimistic,

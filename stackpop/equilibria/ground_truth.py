@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from stackpop.equilibria.behavioural import behavioural_commitment
@@ -10,7 +11,8 @@ from stackpop.equilibria.enumeration import best_responses, check_enumerable, pu
 from stackpop.equilibria.mixed import is_one_shot, mixed_commitment
 from stackpop.equilibria.policy_returns import UnitGame
 from stackpop.equilibria.resample import resample_commitment
-from stackpop.equilibria.search import check_searchable
+from stackpop.equilibria.results import BestResponses, StochasticCommitment
+from stackpop.errors import TooLargeError
 from stackpop.games import Game
 
 
@@ -37,28 +39,34 @@ class GroundTruth:
 
 
 def ground_truth(game: Game) -> GroundTruth:
-    """All equilibrium values of a game; the same bits every time.
+    """All equilibrium values of a game; the same bits every time. A value that is too large to search is NaN.
 
     Raises:
-        TooLargeError: too many tables to enumerate, or to search.
+        TooLargeError: too many tables to enumerate.
     """
     check_enumerable(game)
     if _overflows(game):
         return GroundTruth(*[math.nan] * len(fields(GroundTruth)))
     unit = UnitGame(game)
-    check_searchable(unit)
     best = best_responses(game)
     pure = pure_commitment(game, best)
     return GroundTruth(
         pure=pure.optimistic,
         pure_pessimistic=pure.pessimistic,
-        resample=resample_commitment(game, best).value,
-        behavioural=behavioural_commitment(game, best).value,
+        resample=_value(resample_commitment, game, best),
+        behavioural=_value(behavioural_commitment, game, best),
         mixed=mixed_commitment(game).value if is_one_shot(game) else math.nan,
         leader_return_min=unit.bounds[0],
         leader_return_max=unit.bounds[1],
         tolerance=unit.tolerance,
     )
+
+
+def _value(commitment: Callable[[Game, BestResponses], StochasticCommitment], game: Game, best: BestResponses) -> float:
+    try:
+        return commitment(game, best).value
+    except TooLargeError:
+        return math.nan
 
 
 def _overflows(game: Game) -> bool:

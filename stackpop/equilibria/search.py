@@ -76,7 +76,7 @@ def sampled_policies(unit: UnitGame, pure: PureCommitment) -> Array:
     states, rows = unit.game.leader_states, unit.game.rows
     least, most = SAMPLES
     samples = max(least, min(most, SAMPLE_BUDGET // _cost(unit)))
-    sobol = torch.quasirandom.SobolEngine(states * rows)  # type: ignore[no-untyped-call]  # torch has no types here
+    sobol = torch.quasirandom.SobolEngine(states * rows)
     cube = sobol.draw(samples, dtype=torch.float64)
     points = onto_simplex(SPREAD * cube.numpy().reshape(samples, states, rows))
     return np.concatenate([pure_policy(unit, pure)[None], points])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Adam:
-    """Adam (Kingma & Ba, 2015) on one parameter tensor [run, ...], updated in place.
+    """Adam (Kingma & Ba, 2015) on one parameter tensor, updated in place; `lr` is [run] or of its shape.
 
     Written here because torch's optimisers hold one learning rate for a whole tensor. Only single
     multiplications, additions, divisions and roots are used: fused operations round differently in
@@ -23,13 +23,13 @@ class Adam:
         self, params: Tensor, lr: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
         self.params = params
-        self._lr = lr.view(-1, *[1] * (params.dim() - 1)).expand_as(params).contiguous()
+        self._lr = (lr if lr.shape == params.shape else spread(lr, params)).contiguous()
         self._betas, self._eps, self._steps = betas, eps, 0
         self._first, self._second = torch.zeros_like(params), torch.zeros_like(params)
         self._scratch = torch.empty_like(params)
 
     def step(self, gradient: Tensor) -> None:
-        """One step against the gradient [run, ...], which is overwritten."""
+        """One step against the gradient, which is overwritten."""
         beta1, beta2 = self._betas
         self._steps += 1
         first_factor = (1 - beta1) / (1 - beta1**self._steps)
@@ -40,3 +40,8 @@ class Adam:
         root = torch.sqrt(self._second, out=self._scratch).mul_(root_factor / first_factor)
         root.add_(self._eps / first_factor)
         self.params.sub_(torch.div(self._first, root, out=gradient).mul_(self._lr))
+
+
+def spread(by_run: Tensor, like: Tensor) -> Tensor:
+    """A number a run, [run], for each entry of a tensor [run, ...]."""
+    return by_run.view(-1, *[1] * (like.dim() - 1)).expand_as(like)

@@ -9,7 +9,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from stackpop.learners.adam import Adam
+from stackpop.learners.adam import Adam, spread
 from stackpop.learners.streams import Streams
 from stackpop.learners.tables import Decisions, logit_gradient, normalised_init, sum_by_cell
 from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
@@ -45,15 +45,18 @@ class PPOLeader:
     """
 
     def __init__(self, settings: Sequence[PPOSettings], states: int, actions: int, streams: Streams) -> None:
-        self.settings, cells = settings[0], states * actions
-        logits = normalised_init(streams.normal(states, actions))
-        values = normalised_init(streams.normal(states, 1))
-        # One tensor for one Adam; logits and values, and their gradients, are views of it.
-        params = torch.cat([logits.flatten(1), values.flatten(1)], 1)
+        self.settings = settings[0]
+        start = [normalised_init(streams.normal(states, outputs)) for outputs in (actions, 1)]
+        lr = torch.tensor([s.lr for s in settings], dtype=start[0].dtype)
+        # One row of numbers for one Adam; logits and values, and their gradients, are views of it.
+        params = torch.cat([table.flatten() for table in start])
+        self._adam = Adam(params, torch.cat([spread(lr, table).flatten() for table in start]))
         self._gradient = torch.empty_like(params)
-        self.logits, self._logit_gradient = (x[:, :cells].view_as(logits) for x in (params, self._gradient))
-        self.values, self._value_gradient = (x[:, cells:] for x in (params, self._gradient))
-        self._adam = Adam(params, torch.tensor([s.lr for s in settings], dtype=params.dtype))
+        shapes, sizes = [(-1, states, actions), (-1, states)], [table.numel() for table in start]
+        self.logits, self.values = (x.view(shape) for x, shape in zip(params.split(sizes), shapes, strict=True))
+        self._logit_gradient, self._value_gradient = (
+            x.view(shape) for x, shape in zip(self._gradient.split(sizes), shapes, strict=True)
+        )
         self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=params.dtype)
 
     @property
@@ -117,11 +120,14 @@ class Surrogate:
     """
 
     def __init__(self, before: Tensor, gains: Tensor, losses: Tensor, penalty: Tensor, clip: float) -> None:
-        self._before, self._gains, self._losses, self._penalty = before, gains, losses, penalty
+        self._before = before
+        self._minus_gains, self._minus_losses, self._minus_penalty = -gains, -losses, -penalty
         self._ceiling, self._floor = torch.tensor(1 + clip), torch.tensor(1 - clip)
+        self._ratio, self._by_log_policy = torch.empty_like(before), torch.empty_like(before)
 
     def gradient(self, log_policy: Tensor, out: Tensor) -> None:
         """Gradient in the logits, [run, state, action], into `out`."""
-        ratio = (log_policy - self._before).exp_()
-        still = (ratio <= self._ceiling) * self._gains + (ratio >= self._floor) * self._losses
-        logit_gradient(still.mul_(ratio).add_(self._penalty).neg_(), log_policy.exp(), out=out)
+        ratio = torch.sub(log_policy, self._before, out=self._ratio).exp_()
+        gradient = torch.mul(self._minus_gains, ratio <= self._ceiling, out=self._by_log_policy)
+        gradient.add_(self._minus_losses * (ratio >= self._floor)).mul_(ratio).add_(self._minus_penalty)
+        logit_gradient(gradient, log_policy.exp(), out=out)

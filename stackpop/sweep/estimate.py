@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
+import numpy as np
 import torch
 
 from stackpop.cluster import local_workers
@@ -21,7 +21,7 @@ SAMPLE_UPDATES = (4, 12)
 
 @dataclass(frozen=True)
 class Estimate:
-    """The plan and its price: seconds on this machine's cores (NaN if nothing is to train), bytes before compression."""
+    """The plan and its price: seconds on this machine's cores, bytes of the whole store before compression."""
 
     plan: Plan
     workers: int
@@ -42,9 +42,10 @@ def estimate(spec: SweepSpec, options: SweepOptions) -> Estimate:
         followers,
         retry_failed=options.retry_failed,
         runs_per_task=options.runs_per_task,
-        workers=workers,
+        threads=workers,
     )
-    storage = sum(count * size for count, size in zip((spec.size, followers_of(spec)), bytes_per_run(spec), strict=True))
+    leader_bytes, follower_bytes = bytes_per_run(spec)
+    storage = spec.size * leader_bytes + followers_of(spec) * follower_bytes
     return Estimate(plan, workers, _seconds(plan, workers), storage)
 
 
@@ -83,13 +84,16 @@ def _extrapolate(seconds: Callable[[int], float], updates: int) -> float:
 
 
 def _time_leaders(runs: Sequence[RunSpec], updates: int) -> float:
-    from stackpop.training import initial_logits
-
     short = [run.model_copy(update={"leader": run.leader.model_copy(update={"updates": updates})}) for run in runs]
-    followers = {f.follower_id: initial_logits(f) for run in short if (f := run.follower_spec()) is not None}
+    followers = {f.follower_id: _untrained(f) for run in short if (f := run.follower_spec()) is not None}
     started = time.perf_counter()
     train_leaders(short, followers)
     return time.perf_counter() - started
+
+
+def _untrained(follower: FollowerSpec) -> np.ndarray:
+    game = follower.to_game()
+    return np.zeros((game.leader_tables, game.follower_states, game.columns))
 
 
 def _time_followers(specs: Sequence[FollowerSpec], updates: int) -> float:

@@ -8,11 +8,13 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from stackpop.learners.contextual import ContextualSettings
 from stackpop.spec import RunSpec, SweepSpec
 from stackpop.store import Status
 
 Index = tuple[int, ...]
 T = TypeVar("T")
+TRAINED_ORACLES = {ContextualSettings.model_fields["oracle"].default}  # the others are computed
 RunsPerTask = int | Literal["auto"]
 # A pack this large costs little more a run than a larger one, fills a block of the store, and is little to lose.
 LARGEST_PACK = 64
@@ -47,19 +49,19 @@ def make_plan(
     *,
     retry_failed: bool,
     runs_per_task: RunsPerTask,
-    workers: int,
+    threads: int,
 ) -> Plan:
     """Compare the file with the store.
 
     leaders: status of each run, shape `spec.shape`. followers: status of each follower training over
-    `spec.follower_dims`, or None without any. workers: how many tasks can run at once.
+    `spec.follower_dims`, or None without any. threads: how many tasks can run at once.
     """
     missing = ~np.isin(leaders, [Status.DONE] if retry_failed else [Status.DONE, Status.FAILED])
     pending = np.flatnonzero(missing)
     needed = np.zeros(0, dtype=np.int64)
     reused = 0
     if followers is not None:
-        needed = np.unique(follower_positions(spec, pending))
+        needed = np.unique(follower_positions(spec, _with_follower(spec, pending)))
         reused = int((followers.flat[needed] == Status.DONE).sum())
     return Plan(
         spec,
@@ -68,23 +70,33 @@ def make_plan(
         failed=0 if retry_failed else int((leaders == Status.FAILED).sum()),
         followers_to_train=len(needed) - reused,
         followers_reused=reused,
-        runs_per_task=_pack_size(runs_per_task, len(pending), workers),
+        runs_per_task=_pack_size(runs_per_task, len(pending), threads),
     )
 
 
-def _pack_size(wanted: RunsPerTask, runs: int, workers: int) -> int:
-    """`auto`: as large as pays, yet a pack for every worker."""
+def _pack_size(wanted: RunsPerTask, runs: int, threads: int) -> int:
+    """`auto`: as large as pays, yet a pack for every thread."""
     if wanted != "auto":
         return wanted
-    return max(1, min(LARGEST_PACK, -(-runs // workers)))
+    return max(1, min(LARGEST_PACK, -(-runs // threads)))
+
+
+def _with_follower(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
+    """Those of the runs at `flat` whose oracle is trained; where the oracle is an axis, others are computed."""
+    oracles = spec.labels.get("follower_oracle")
+    if oracles is None:
+        return flat
+    along = np.unravel_index(flat, spec.shape)[spec.dims.index("follower_oracle")]
+    trained: np.ndarray = flat[np.array([oracle in TRAINED_ORACLES for oracle in oracles])[along]]
+    return trained
 
 
 def follower_positions(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
     """Flat indices over `spec.follower_dims` of the followers that runs at `flat` train against."""
-    by_dim = dict(zip(spec.dims, np.unravel_index(flat, spec.shape), strict=True))
     shape = [len(spec.labels[dim]) for dim in spec.follower_dims]
     if not shape:
         return np.zeros_like(flat)
+    by_dim = dict(zip(spec.dims, np.unravel_index(flat, spec.shape), strict=True))
     return np.ravel_multi_index([by_dim[dim] for dim in spec.follower_dims], shape)
 
 
@@ -95,8 +107,9 @@ def packs(plan: Plan) -> Iterator[list[tuple[Index, RunSpec]]]:
 
 
 def _indices(plan: Plan) -> Iterator[Index]:
+    shape = plan.spec.shape
     for flat in plan.pending:
-        yield tuple(int(i) for i in np.unravel_index(flat, plan.spec.shape))
+        yield tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
 
 
 def grouped(items: Iterator[T], key: Callable[[T], str], size: int) -> Iterator[list[T]]:

@@ -1,9 +1,8 @@
-"""How far a sweep is, as plain numbers for whoever shows them."""
+"""How far a sweep is, as plain numbers, and who is told."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stackpop.sweep.plan import Plan
@@ -11,16 +10,18 @@ from stackpop.sweep.plan import Plan
 
 @dataclass
 class Progress:
-    """Counts of one sweep; updated by the sweep, read by its reporter.
+    """Counts of one sweep; updated by the sweep, read by its watcher.
 
     done, failed: runs durable in the store, those of earlier sweeps included. running: runs in flight.
-    env_steps: environment steps of everything trained since `started`, followers included.
+    threads: worker threads there are. env_steps: environment steps of everything trained since `started`,
+    followers included.
     """
 
     plan: Plan
     done: int
     failed: int
     running: int = 0
+    threads: int = 0
     followers_done: int = 0
     env_steps: int = 0
     finished_now: int = 0
@@ -33,10 +34,12 @@ class Progress:
 
     @property
     def runs_per_second(self) -> float:
+        """Runs finished per second since the sweep began."""
         return self.finished_now / self.seconds
 
     @property
     def env_steps_per_second(self) -> float:
+        """Environment steps per second since the sweep began."""
         return self.env_steps / self.seconds
 
     @property
@@ -46,4 +49,14 @@ class Progress:
         return left / self.runs_per_second if self.finished_now else None
 
 
-Report = Callable[[Progress], None]
+class Watcher:
+    """Is told how a sweep goes, in the thread that runs it. This one does not care; subclasses show it."""
+
+    def waiting(self, message: str) -> None:
+        """There is no worker yet."""
+
+    def announce(self, plan: Plan, dashboard: str | None) -> None:
+        """The plan, once, before any work; `dashboard` is its address, if there is one."""
+
+    def report(self, progress: Progress) -> None:
+        """The progress, several times a second."""

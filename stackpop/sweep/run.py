@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stackpop.cluster import ClusterOptions, connect
-from stackpop.errors import SpecError, explain
+from stackpop.cluster import ClusterOptions, Workers, connect, dashboard
+from stackpop.errors import ClusterError, SpecError, explain
 from stackpop.spec import SweepSpec, load_sweep
 from stackpop.store import ResultsWriter, open_results
 from stackpop.sweep.collect import Collector
 from stackpop.sweep.plan import Plan, RunsPerTask, make_plan
-from stackpop.sweep.progress import Progress, Report
+from stackpop.sweep.progress import Progress, Watcher
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,15 +31,18 @@ class SweepOptions:
     store: str | os.PathLike[str] | None = None
     runs_per_task: RunsPerTask = 1
     retry_failed: bool = False
-    cluster: ClusterOptions = ClusterOptions()
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
     def __post_init__(self) -> None:
-        if self.runs_per_task != "auto" and self.runs_per_task < 1:
-            raise SpecError(explain("runs_per_task", expected="1 or more, or auto", got=self.runs_per_task))
+        size = self.runs_per_task
+        if size != "auto" and (not isinstance(size, int) or size < 1):
+            remedy = "auto fills the workers"
+            expected = "a whole number of 1 or more, or auto"
+            raise SpecError(explain("runs_per_task", expected=expected, got=repr(size), remedy=remedy))
 
-    def store_path(self, spec: SweepSpec) -> Path:
+    def store_path(self, spec: SweepSpec) -> str:
         """Where the results of this sweep go."""
-        return Path(self.store) if self.store is not None else Path("results") / f"{spec.name}.zarr"
+        return os.path.join("results", f"{spec.name}.zarr") if self.store is None else os.fspath(self.store)
 
 
 def run_sweep(
@@ -59,44 +61,40 @@ def run_sweep(
 
     sweep: a sweep file, or what `load_sweep` made of one. overrides: `key=value` settings, as of `--set`.
     client: a Dask client to use; without one, a scheduler's address or file, else a local cluster of
-    `workers` processes for the occasion. Failed runs are in the results' `status` and `error`.
+    `workers` processes for the occasion; a script then needs the usual `if __name__ == "__main__":`, for workers
+    import it. Failed runs are in the results' `status` and `error`.
 
     Raises:
         SpecError, StoreError, ClusterError: as the message says; nothing finished is lost.
     """
-    spec = sweep if isinstance(sweep, SweepSpec) else load_sweep(sweep, overrides)
     if overrides and isinstance(sweep, SweepSpec):
-        raise SpecError("overrides: expected none with a loaded sweep; give them to load_sweep")
+        raise SpecError("overrides: expected none with a loaded sweep, got some; give them to load_sweep")
     cluster = ClusterOptions(scheduler, scheduler_file, workers)
+    if client is not None and cluster != ClusterOptions():
+        raise ClusterError("client: expected alone, got workers or a scheduler as well; leave one out")
+    spec = sweep if isinstance(sweep, SweepSpec) else load_sweep(sweep, overrides)
     options = SweepOptions(store, runs_per_task, retry_failed, cluster)
     execute(spec, options, client=client)
     return open_results(options.store_path(spec))
 
 
 def execute(
-    spec: SweepSpec,
-    options: SweepOptions,
-    *,
-    client: Client | None = None,
-    announce: Callable[[Plan, Client | None], None] = lambda plan, client: None,
-    report: Report = lambda progress: None,
+    spec: SweepSpec, options: SweepOptions, watcher: Watcher | None = None, *, client: Client | None = None
 ) -> Progress:
-    """Plan, submit, collect, record; a cluster is started only if something is missing.
-
-    announce: told the plan once, before any work. report: told the progress several times a second.
-    """
+    """Plan, submit, collect, record; a cluster is started only if something is missing."""
+    watcher = watcher or Watcher()
     with ResultsWriter(options.store_path(spec), spec) as writer:
-        plan = survey(spec, options, writer, workers=1)
+        plan = survey(spec, options, writer, threads=1)
         if not len(plan.pending) and not writer.missing_ground_truth():
-            announce(plan, None)
+            watcher.announce(plan, None)
             return Progress(plan, plan.done, plan.failed)
         if client is not None:
-            return _execute_on(client, spec, options, writer, announce, report)
+            return _execute_on(client, spec, options, writer, watcher)
         with connect(options.cluster) as own:
-            return _execute_on(own, spec, options, writer, announce, report)
+            return _execute_on(own, spec, options, writer, watcher)
 
 
-def survey(spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, workers: int) -> Plan:
+def survey(spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, threads: int) -> Plan:
     """What is missing from an open store."""
     followers = writer.followers.status if writer.followers else None
     return make_plan(
@@ -105,20 +103,16 @@ def survey(spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, worker
         followers,
         retry_failed=options.retry_failed,
         runs_per_task=options.runs_per_task,
-        workers=workers,
+        threads=threads,
     )
 
 
 def _execute_on(
-    client: Client,
-    spec: SweepSpec,
-    options: SweepOptions,
-    writer: ResultsWriter,
-    announce: Callable[[Plan, Client | None], None],
-    report: Report,
+    client: Client, spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, watcher: Watcher
 ) -> Progress:
-    plan = survey(spec, options, writer, workers=sum(client.nthreads().values()) or 1)
-    announce(plan, client)
-    collector = Collector(client, writer, plan, report)
+    workers = Workers(client)
+    plan = survey(spec, options, writer, threads=workers.wait(watcher.waiting))
+    watcher.announce(plan, dashboard(client))
+    collector = Collector(client, workers, writer, plan, watcher)
     collector.run()
     return collector.progress

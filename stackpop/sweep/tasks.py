@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+import time
+from collections.abc import Sequence
 
 from stackpop.errors import TooLargeError
 from stackpop.games import Game
@@ -42,24 +41,24 @@ def train_follower_pack(specs: Sequence[FollowerSpec]) -> FollowerResults:
     return {spec.follower_id: _signed(result) for spec, result in zip(specs, results, strict=True)}
 
 
-def train_leader_pack(
-    specs: Sequence[RunSpec], trained: Sequence[FollowerResults], stored: Mapping[str, np.ndarray]
-) -> list[TrainingResult]:
-    """Train leaders of one shape against their followers, in the order of `specs`.
+def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResults]) -> list[TrainingResult]:
+    """Train leaders of one shape against their trained followers, in the order of `specs`.
 
-    trained: results of the follower tasks this one depends on. stored: logits of followers from the store.
     A leader whose follower failed fails with it, and the others go on.
     """
     _single_thread()
     from stackpop.training import train_leaders
 
     followers = {key: result for pack in trained for key, result in pack.items()}
-    errors = {key: f"follower: {result.error}" for key, result in followers.items() if result.error}
-    logits = {key: result.arrays["follower_logits"] for key, result in followers.items() if not result.error}
+    errors = {key: f"follower: {result.error}" for key, result in followers.items() if result.failed}
+    logits = {key: result.arrays["follower_logits"] for key, result in followers.items() if not result.failed}
     failed = [errors.get(follower.follower_id) if (follower := spec.follower_spec()) else None for spec in specs]
     sound = [spec for spec, error in zip(specs, failed, strict=True) if error is None]
-    results = iter(train_leaders(sound, {**stored, **logits}) if sound else ())
-    return [_signed(TrainingResult({}, error) if error else next(results)) for error in failed]
+    results = iter(train_leaders(sound, logits) if sound else ())
+    now = time.time()
+    return [
+        _signed(TrainingResult({}, error, started=now, finished=now) if error else next(results)) for error in failed
+    ]
 
 
 def _single_thread() -> None:

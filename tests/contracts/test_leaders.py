@@ -1,23 +1,18 @@
-"""What every leader algorithm keeps: a new one is tested on the day it is added to `LEADERS`."""
+"""What every leader algorithm keeps: a new one is tested on the day it is registered."""
 
 from __future__ import annotations
-
-from typing import get_args
 
 import pytest
 import torch
 
 from stackpop.learners import Decisions, Leader, LeaderSettings, Phase, Streams, make_leaders
-from support import random_decisions
+from support import LEADER_SETTINGS, random_decisions
 
-LEADERS: dict[str, LeaderSettings] = {
-    name: settings.model_validate({"lr": 0.05})
-    for settings in get_args(LeaderSettings)
-    for name in [settings().algorithm]
-}
 SEEDS, STATES, ACTIONS = (3, 1, 4), 4, 3
 
-each_leader = pytest.mark.parametrize("settings", LEADERS.values(), ids=LEADERS)
+each_leader = pytest.mark.parametrize(
+    "settings", [settings.model_validate({"lr": 0.05}) for settings in LEADER_SETTINGS.values()], ids=LEADER_SETTINGS
+)
 
 
 def population(settings: LeaderSettings, states: int = STATES, actions: int = ACTIONS) -> Leader:

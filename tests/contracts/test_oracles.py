@@ -8,18 +8,19 @@ import pytest
 from stackpop import equilibria
 from stackpop.games import MATRICES, Game, Memory
 from stackpop.spec import RunSpec
-from support import random_payoffs, run_spec, train
+from support import ORACLE_SETTINGS, random_payoffs, run_spec, train
 
-ORACLES: dict[str, dict[str, object]] = {
-    "contextual": {"oracle": "contextual", "updates": 30, "post_updates": 4},
-    "exact": {"oracle": "exact"},
-}
 MEMORIES: list[Memory] = ["none", "opponent", "joint"]
 COMMITMENTS = ["resample", "replay"]
 
-each_oracle = pytest.mark.parametrize("oracle", ORACLES)
+each_oracle = pytest.mark.parametrize("oracle", ORACLE_SETTINGS)
 each_memory = pytest.mark.parametrize("memory", MEMORIES)
 each_commitment = pytest.mark.parametrize("commitment", COMMITMENTS)
+
+
+def follower(oracle: str, updates: int) -> dict[str, object]:
+    trained: dict[str, object] = {"updates": updates, "post_updates": 4} if oracle == "contextual" else {}
+    return {"oracle": oracle, **trained}
 
 
 def specs(oracle: str, memory: Memory, commitment: str) -> list[RunSpec]:
@@ -32,7 +33,7 @@ def specs(oracle: str, memory: Memory, commitment: str) -> list[RunSpec]:
             game={"memory": memory, "rounds": 4},
             commitment=commitment,
             leader={"algorithm": "pg", "updates": 6, "lr": 0.3},
-            follower=ORACLES[oracle],
+            follower=follower(oracle, updates=30),
         )
         for seed in (1, 2)
     ]
@@ -51,8 +52,8 @@ def test_nobody_beats_the_best_response(oracle: str, memory: Memory, commitment:
 
 @each_memory
 def test_the_exact_oracle_has_no_regret_where_answers_are_played(memory: Memory) -> None:
-    for follower, leader in train(specs("exact", memory, "replay")):
-        assert follower is None
+    for training, leader in train(specs("exact", memory, "replay")):
+        assert training is None
         np.testing.assert_allclose(leader.arrays["follower_regret"], 0, atol=1e-9)
         assert not [name for name in leader.arrays if name.startswith("post_")]
 
@@ -70,12 +71,12 @@ def test_the_exact_oracle_is_a_best_response_to_every_greedy_leader(memory: Memo
 
 @each_memory
 def test_the_contextual_oracle_hands_over_a_table_for_every_context(memory: Memory) -> None:
-    for spec, (follower, leader) in zip(runs := specs("contextual", memory, "resample"), train(runs), strict=True):
-        assert follower is not None
+    for spec, (training, leader) in zip(runs := specs("contextual", memory, "resample"), train(runs), strict=True):
+        assert training is not None
         game: Game = spec.to_game()
-        logits = follower.arrays["follower_logits"]
+        logits = training.arrays["follower_logits"]
         assert logits.shape == (game.leader_tables, game.follower_states, game.columns)
-        total, worst = follower.arrays["follower_regret_sum"], follower.arrays["follower_regret_worst"]
+        total, worst = training.arrays["follower_regret_sum"], training.arrays["follower_regret_worst"]
         assert (worst >= 0).all()
         assert (total >= worst - 1e-9).all()
         assert (total <= game.leader_tables * worst + 1e-9).all()
@@ -85,9 +86,9 @@ def test_the_contextual_oracle_hands_over_a_table_for_every_context(memory: Memo
 @each_oracle
 def test_oracles_agree_where_the_best_response_is_plain(oracle: str) -> None:
     """In one round of the prisoner's dilemma every follower defects, and the leader then does too."""
-    follower = {**ORACLES[oracle], **({"updates": 200} if oracle == "contextual" else {})}
     leader = {"algorithm": "ppo", "updates": 40, "lr": 0.05, "batch_steps": 100}
-    spec = run_spec("prisoners_dilemma", game={"memory": "none", "rounds": 1}, leader=leader, follower=follower)
+    game = {"memory": "none", "rounds": 1}
+    spec = run_spec("prisoners_dilemma", game=game, leader=leader, follower=follower(oracle, updates=200))
     ((_, result),) = train([spec])
     raw = MATRICES["prisoners_dilemma"][1][1][0] - 2.5
     assert result.arrays["leader_return_greedy"][-1] == pytest.approx(raw)

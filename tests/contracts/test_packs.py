@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 
 from stackpop.games import Memory
-from stackpop.results import TrainingResult
 from stackpop.spec import RunSpec
-from support import random_payoffs, run_spec, torch_threads, train
+from support import LEADER_SETTINGS, ORACLE_SETTINGS, check_same_bits, random_payoffs, run_spec, torch_threads, train
 
 LEADERS: dict[str, dict[str, Any]] = {
-    "pg": {"algorithm": "pg"},
+    **{name: {"algorithm": name} for name in LEADER_SETTINGS},
     "ppo": {"algorithm": "ppo", "epochs": 5},
-    "ppo, clipped values": {"algorithm": "ppo", "epochs": 5, "value_clip": 10.0},
+    "ppo-value_clip": {"algorithm": "ppo", "epochs": 5, "value_clip": 10.0},
 }
 ORACLES: dict[str, dict[str, Any]] = {
-    "contextual": {"oracle": "contextual", "updates": 4, "post_updates": 3},
-    "exact": {"oracle": "exact"},
+    name: {"oracle": name, **({"updates": 4, "post_updates": 3} if name == "contextual" else {})}
+    for name in ORACLE_SETTINGS
 }
 SHAPES: list[tuple[Memory, int]] = [("none", 2), ("opponent", 2), ("joint", 2), ("none", 3), ("opponent", 3)]
 
@@ -29,12 +28,12 @@ SHAPES: list[tuple[Memory, int]] = [("none", 2), ("opponent", 2), ("joint", 2), 
 LARGEST = 64
 WINDOWS = [(0, 1, 1), (30, 1, 1), (63, 1, 2), (1, 2, 1), (5, 3, 1), (9, 7, 2), (40, 17, 1)]
 
-Trained = tuple[TrainingResult | None, TrainingResult]
 
-
-def population(leader: dict[str, Any], oracle: str, commitment: str, memory: Memory, actions: int) -> list[RunSpec]:
+def population(
+    leader: dict[str, Any], follower: dict[str, Any], commitment: str, memory: Memory, actions: int, episodes: int = 3
+) -> list[RunSpec]:
     """Runs of one shape that differ in all that a pack may mix: game, offset, seed and both learning rates."""
-    follower = ORACLES[oracle]
+    learns = follower["oracle"] == "contextual"
     return [
         run_spec(
             f"random{i % 5}",
@@ -43,24 +42,11 @@ def population(leader: dict[str, Any], oracle: str, commitment: str, memory: Mem
             game={"memory": memory, "rounds": 7, "reward_offset": (-2.5, 0.3)[i % 2]},
             commitment=commitment,
             leader={"updates": 4, **leader, "lr": 0.01 * (1 + i % 7)},
-            follower=follower if oracle == "exact" else {**follower, "lr": 0.02 * (1 + i % 3)},
-            evaluation_episodes=3,
+            follower={**follower, "lr": 0.02 * (1 + i % 3)} if learns else follower,
+            evaluation_episodes=episodes,
         )
         for i in range(LARGEST)
     ]
-
-
-def check_same_bits(expected: Trained, found: Trained, where: str) -> None:
-    for one, other in zip(expected, found, strict=True):
-        assert (one is None) == (other is None)
-        if one is None or other is None:
-            continue
-        assert one.error == other.error
-        assert one.arrays.keys() == other.arrays.keys()
-        for name, array in one.arrays.items():
-            got = other.arrays[name]
-            assert (got.dtype, got.shape) == (array.dtype, array.shape), f"{name} of {where}"
-            assert got.tobytes() == array.tobytes(), f"{name} of {where} differs by {np.abs(got - array).max()}"
 
 
 def check_windows(specs: Sequence[RunSpec], windows: Sequence[tuple[int, int, int]]) -> None:
@@ -76,7 +62,8 @@ def check_windows(specs: Sequence[RunSpec], windows: Sequence[tuple[int, int, in
         with torch_threads(threads):
             found = train([specs[i] for i in chosen])
         for i, result in zip(chosen, found, strict=True):
-            check_same_bits(expected[i], result, f"run {i} in a pack of {size} with {threads} threads")
+            for one, other in zip(expected[i], result, strict=True):
+                check_same_bits(one, other, f"run {i} in a pack of {size} with {threads} threads")
 
 
 @pytest.mark.parametrize(("memory", "actions"), SHAPES, ids=[f"{memory}-{n}x{n}" for memory, n in SHAPES])
@@ -84,14 +71,14 @@ def check_windows(specs: Sequence[RunSpec], windows: Sequence[tuple[int, int, in
 @pytest.mark.parametrize("oracle", ORACLES)
 @pytest.mark.parametrize("leader", LEADERS)
 def test_packs_of_any_size(leader: str, oracle: str, commitment: str, memory: Memory, actions: int) -> None:
-    check_windows(population(LEADERS[leader], oracle, commitment, memory, actions), WINDOWS)
+    check_windows(population(LEADERS[leader], ORACLES[oracle], commitment, memory, actions), WINDOWS)
 
 
 @pytest.mark.parametrize("leader", LEADERS)
 def test_many_updates(leader: str) -> None:
     """Rare differences in the last bit add up over the updates until they show."""
     settings = {**LEADERS[leader], "updates": 60}
-    specs = population(settings, "exact", "resample", "joint", 2)[:9]
+    specs = population(settings, ORACLES["exact"], "resample", "joint", 2)[:9]
     check_windows(specs, [(0, 1, 1), (4, 1, 1), (8, 1, 1), (2, 4, 1)])
 
 
@@ -100,13 +87,5 @@ def test_batches_long_enough_to_split_among_threads(leader: str) -> None:
     """Torch splits reductions of more than 32,768 numbers among threads, where there is but one run to work on."""
     settings = {**LEADERS[leader], "updates": 1, "batch_steps": 60_000}
     follower = {"oracle": "contextual", "updates": 1, "post_updates": 1, "batch_steps": 60_000}
-    specs = [
-        spec.model_copy(
-            update={
-                "follower": spec.follower.model_validate(follower),
-                "evaluation_episodes": 10_000,
-            }
-        )
-        for spec in population(settings, "contextual", "resample", "opponent", 2)[:4]
-    ]
+    specs = population(settings, follower, "resample", "opponent", 2, episodes=10_000)[:4]
     check_windows(specs, [(i, 1, threads) for i, threads in itertools.product(range(4), (1, 2))])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,22 @@ def observed(game: Game, last: tuple[int, int] | None, player: int) -> int:
     return 1 + last[FOLLOWER if player == LEADER else LEADER]
 
 
+def by_table(table: Sequence[int]) -> SlowPlayer:
+    """A player that follows a table state -> action."""
+    return lambda _, state: table[state]
+
+
+def by_policy(policy: Sequence[Sequence[float]], draws: Sequence[float]) -> SlowPlayer:
+    """A player that samples from a policy state -> probabilities, with one draw a round."""
+    return lambda t, state: sampled(policy[state], draws[t])
+
+
+def sampled(probabilities: Sequence[float], u: float) -> int:
+    """The first action whose cumulative probability exceeds u."""
+    totals = list(itertools.accumulate(probabilities))
+    return next((action for action, total in enumerate(totals[:-1]) if u < total), len(totals) - 1)
+
+
 def play(game: Game, leader: SlowPlayer, follower: SlowPlayer) -> list[SlowRound]:
     """The rounds of one episode."""
     history: list[SlowRound] = []
@@ -58,6 +75,11 @@ def random_game(
     """Payoffs in quarters from -5 to 5: their sums are exact, in whatever order."""
     cells = torch.randint(-20, 21, (rows, columns, 2), generator=generator) / 4
     return Game(tuple(tuple((x, y) for x, y in row) for row in cells.tolist()), memory, rounds, offset)
+
+
+def random_uniforms(generator: torch.Generator, *shape: int) -> Tensor:
+    """Draws in [0, 1)."""
+    return torch.rand(*shape, generator=generator, dtype=torch.float64)
 
 
 def random_policies(generator: torch.Generator, *shape: int) -> Tensor:

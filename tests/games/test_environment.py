@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from slow_play import MEMORIES, random_game, random_policies
+from slow_play import MEMORIES, random_game, random_policies, random_uniforms
 from torch import Tensor
 
 from stackpop.equilibria import best_responses
@@ -61,7 +61,7 @@ class TestSideBySide:
         contexts = (self.RUNS, games[0].leader_tables, batch.follower_states)
         policy = random_policies(generator, self.RUNS, batch.leader_states, batch.rows)
         replies = torch.randint(batch.columns, contexts, generator=generator)
-        uniforms = torch.rand(self.RUNS, self.ENVS, games[0].episode_steps, generator=generator, dtype=torch.float64)
+        uniforms = random_uniforms(generator, self.RUNS, self.ENVS, games[0].episode_steps)
         batched = play_leader(batch, policy, replies, uniforms, replay=replay)
         for run, game in enumerate(games):
             env = LeaderEnv(game, replies[run], replay=replay)
@@ -117,7 +117,7 @@ def test_the_equilibrium_table_earns_six_in_the_dilemma(replay: bool) -> None:
     while not over:
         observation, reward, over, _, info = env.step(TIT_FOR_TAT[observation])
         seen.append(observation)
-        rewards.append(reward)
+        rewards.append(float(reward))
     assert sum(rewards) == 6.0
     assert info["context"] == 0b10011
     # The queries in order; then the start, (1, 0) remembered as 2, and (0, 0) as 1.
@@ -139,7 +139,7 @@ def test_the_offset_is_paid_in_every_round_and_in_no_query() -> None:
     def leader_return(offset: float) -> float:
         env = make_leader("chicken", ALWAYS_0, memory="opponent", rounds=4, reward_offset=offset)
         env.reset()
-        return sum(env.step(np.int64(1))[1] for _ in range(3 + 4))
+        return sum(float(env.step(np.int64(1))[1]) for _ in range(3 + 4))
 
     assert leader_return(0) == 4 * 4
     assert leader_return(-2.5) == 4 * 1.5
@@ -189,7 +189,7 @@ def test_steps_outside_an_episode_are_refused(replay: bool) -> None:
         pass
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(np.int64(0))
-    assert env.reset() == (0, {})
+    assert env.reset() == (np.int64(0), {})
 
 
 @pytest.mark.parametrize("action", [2, -1, 0.5, "0", None])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import slow_play
 import torch
-from slow_play import MEMORIES, SlowRound, play, random_game, random_policies
+from slow_play import MEMORIES, SlowRound, random_game, random_policies, random_uniforms
 from torch import Tensor
 
 from stackpop.games import GameBatch, Memory, table_index
@@ -26,16 +27,6 @@ from stackpop.games.play import (
 PACK_SIZES = (1, 2, 3, 7, 64)
 SHAPES = [(2, 2), (3, 2), (2, 3)]
 LAST_BELOW_ONE = 1 - 2**-53
-
-
-def uniform(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=generator, dtype=torch.float64)
-
-
-def slow_action(probabilities: list[float], u: float) -> int:
-    """The first action whose cumulative probability exceeds u."""
-    totals = list(itertools.accumulate(probabilities))
-    return next((action for action, total in enumerate(totals[:-1]) if u < total), len(totals) - 1)
 
 
 def agree(rounds: Rounds, run: int, env: int, rows: int, slow: list[SlowRound]) -> None:
@@ -60,7 +51,7 @@ def test_an_impossible_action_is_never_drawn() -> None:
 def test_actions_come_as_often_as_the_policy_says() -> None:
     generator = torch.Generator().manual_seed(1)
     policy, draws = random_policies(generator, 4, 3), 100_000
-    actions = sample_actions(policy, uniform(generator, draws, 4))
+    actions = sample_actions(policy, random_uniforms(generator, draws, 4))
     frequencies = torch.nn.functional.one_hot(actions, 3).double().mean(0)
     assert ((frequencies - policy).abs() < 4 * (policy * (1 - policy) / draws).sqrt()).all()
 
@@ -97,16 +88,12 @@ def test_rounds_are_those_of_the_slow_loop(shape: tuple[int, int], memory: Memor
     batch = GameBatch.of(games)
     tables = torch.randint(batch.rows, (runs, envs, batch.leader_states), generator=generator)
     policy = random_policies(generator, runs, envs, batch.follower_states, batch.columns)
-    uniforms = uniform(generator, runs, envs, batch.rounds)
+    uniforms = random_uniforms(generator, runs, envs, batch.rounds)
     leader = by_table(tables, batch.leader_observation)
     rounds = play_rounds(batch, envs, leader, by_policy(policy, batch.follower_observation, uniforms))
     for run, env in itertools.product(range(runs), range(envs)):
         table, chances, draws = (x[run, env].tolist() for x in (tables, policy, uniforms))
-        slow = play(
-            games[run],
-            lambda _, state, table=table: table[state],
-            lambda t, state, chances=chances, draws=draws: slow_action(chances[state], draws[t]),
-        )
+        slow = slow_play.play(games[run], slow_play.by_table(table), slow_play.by_policy(chances, draws))
         agree(rounds, run, env, batch.rows, slow)
 
 
@@ -115,11 +102,11 @@ def test_play_can_stop_and_go_on() -> None:
     batch = GameBatch.of([random_game(generator, 3, 2, "opponent", rounds=5) for _ in range(2)])
     policies = [random_policies(generator, 2, 1, batch.leader_states, 3), random_policies(generator, 2, 1, 4, 2)]
     observations = batch.leader_observation, batch.follower_observation
-    draws = uniform(generator, 2, 2, 6, batch.rounds)
-    players = [by_policy(*of_player) for of_player in zip(policies, observations, draws, strict=True)]
-    whole = play_rounds(batch, 6, *players)
-    first = play_on(batch, torch.zeros(2, 6, 1, dtype=torch.int64), *players, range(2))
-    rest = play_on(batch, first.last_worlds, *players, range(2, 5))
+    draws = random_uniforms(generator, 2, 2, 6, batch.rounds)
+    leader, follower = (by_policy(*of_player) for of_player in zip(policies, observations, draws, strict=True))
+    whole = play_rounds(batch, 6, leader, follower)
+    first = play_on(batch, torch.zeros(2, 6, 1, dtype=torch.int64), leader, follower, range(2))
+    rest = play_on(batch, first.last_worlds, leader, follower, range(2, 5))
     for name in ("worlds", "outcomes", "leader_rewards", "follower_rewards"):
         assert torch.equal(getattr(whole, name), torch.cat((getattr(first, name), getattr(rest, name)), -1))
 
@@ -129,7 +116,7 @@ def test_players_with_one_action_always_take_it() -> None:
     batch = GameBatch.of([random_game(generator, 1, 1, "joint", rounds=3)])
     certain = torch.ones(1, batch.leader_states, 1, dtype=torch.float64)
     replies = torch.zeros(1, 1, batch.follower_states, dtype=torch.int64)
-    episodes = play_leader(batch, certain, replies, uniform(generator, 1, 4, 2 + 3), replay=False)
+    episodes = play_leader(batch, certain, replies, random_uniforms(generator, 1, 4, 2 + 3), replay=False)
     assert episodes.answers.eq(0).all()
     assert episodes.rounds.worlds.tolist() == [[[0, 1, 1]] * 4]
 
@@ -141,7 +128,7 @@ def leader_episodes(
     policy = random_policies(generator, batch.runs, batch.leader_states, batch.rows)
     contexts = batch.rows**batch.leader_states
     replies = torch.randint(batch.columns, (batch.runs, contexts, batch.follower_states), generator=generator)
-    uniforms = uniform(generator, batch.runs, envs, batch.leader_states + batch.rounds)
+    uniforms = random_uniforms(generator, batch.runs, envs, batch.leader_states + batch.rounds)
     return policy, replies, uniforms, play_leader(batch, policy, replies, uniforms, replay=replay)
 
 
@@ -156,15 +143,12 @@ def test_leader_episodes_are_those_of_the_slow_loop(shape: tuple[int, int], memo
     states = batch.leader_states
     for run, env in itertools.product(range(3), range(4)):
         chances, draws = policy[run].tolist(), uniforms[run, env].tolist()
-        answers = [slow_action(chances[state], draws[state]) for state in range(states)]
+        answers = [slow_play.sampled(chances[state], draws[state]) for state in range(states)]
         assert episodes.answers[run, env].tolist() == answers
         context = int("".join(map(str, answers)), base=max(2, batch.rows))
-        table = replies[run, context].tolist()
-
-        def lead(t: int, state: int, chances=chances, draws=draws, answers=answers) -> int:  # type: ignore[no-untyped-def]  # bound in the loop
-            return answers[state] if replay else slow_action(chances[state], draws[states + t])
-
-        agree(episodes.rounds, run, env, batch.rows, play(games[run], lead, lambda _, state, table=table: table[state]))
+        leader = slow_play.by_table(answers) if replay else slow_play.by_policy(chances, draws[states:])
+        slow = slow_play.play(games[run], leader, slow_play.by_table(replies[run, context].tolist()))
+        agree(episodes.rounds, run, env, batch.rows, slow)
 
 
 def test_replay_repeats_the_answers_and_resample_does_not() -> None:

@@ -6,8 +6,9 @@ import dataclasses
 import itertools
 
 import pytest
+import slow_play
 import torch
-from slow_play import MEMORIES, play, random_game, random_policies, returns
+from slow_play import MEMORIES, random_game, random_policies, random_uniforms
 from torch import Tensor
 
 from stackpop.games import (
@@ -129,9 +130,8 @@ def test_table_returns_are_those_of_the_slow_loop(shape: tuple[int, int], memory
     found = table_returns(GameBatch.of(games), leader, follower)
     assert found.shape == (3, 4, 5, 2)
     for run, i, j in itertools.product(range(3), range(4), range(5)):
-        a, b = leader[run, i, 0].tolist(), follower[run, 0, j].tolist()
-        slow = play(games[run], lambda _, state, a=a: a[state], lambda _, state, b=b: b[state])
-        assert tuple(found[run, i, j].tolist()) == returns(slow)
+        players = [slow_play.by_table(table.tolist()) for table in (leader[run, i, 0], follower[run, 0, j])]
+        assert tuple(found[run, i, j].tolist()) == slow_play.returns(slow_play.play(games[run], *players))
 
 
 def test_one_set_of_tables_serves_every_run() -> None:
@@ -184,7 +184,7 @@ def test_expected_returns_are_means_of_sampled_play(shape: tuple[int, int], memo
     leader = random_policies(generator, 2, batch.leader_states, batch.rows)
     follower = random_policies(generator, 2, batch.follower_states, batch.columns)
     envs = 40_000
-    uniforms = torch.rand(2, 2, envs, batch.rounds, generator=generator, dtype=torch.float64)
+    uniforms = random_uniforms(generator, 2, 2, envs, batch.rounds)
     players = (
         by_policy(leader[:, None], batch.leader_observation, uniforms[0]),
         by_policy(follower[:, None], batch.follower_observation, uniforms[1]),

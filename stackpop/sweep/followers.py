@@ -1,0 +1,72 @@
+"""What a sweep knows of its followers: which are in training, which are trained, and which failed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from distributed import Future
+
+from stackpop.results import TrainingResult
+from stackpop.spec import FollowerSpec, SweepSpec
+from stackpop.store import GroupWriter, Status
+from stackpop.sweep.plan import Index
+
+REMEMBERED = 4096
+_ALIVE = ("pending", "finished")
+
+
+class Followers:
+    """The followers of one sweep; an index is a position in the grid of `spec.follower_dims`.
+
+    A follower is trained once, whoever needs it: its task is shared while it runs, and what came of it is
+    remembered for a while, then read from the store.
+    """
+
+    def __init__(self, spec: SweepSpec, writer: GroupWriter | None) -> None:
+        self._spec, self._writer = spec, writer
+        self._training: dict[Index, Future[Any]] = {}
+        self._known: OrderedDict[Index, TrainingResult] = OrderedDict()
+
+    def index_of(self, run: Index) -> Index:
+        """Where the follower of a leader run is."""
+        at = dict(zip(self._spec.dims, run, strict=True))
+        return tuple(at[dim] for dim in self._spec.follower_dims)
+
+    def in_training(self, index: Index) -> Future[Any] | None:
+        """The task that trains a follower, unless it got lost."""
+        future = self._training.get(index)
+        return future if future is not None and future.status in _ALIVE else None
+
+    def known(self, index: Index, follower: FollowerSpec) -> TrainingResult | None:
+        """Logits of a follower that is trained, or the error of one that failed in this sweep; else None."""
+        if index in self._known:
+            return self._known[index]
+        if self._writer is None or self._writer.status[index] != Status.DONE:
+            return None
+        game = follower.to_game()
+        padded = self._writer.read(index)["follower_logits"]
+        logits = padded[: game.leader_tables, : game.follower_states, : game.columns].copy()
+        return self._remember(index, TrainingResult({"follower_logits": logits}))
+
+    def started(self, indices: Sequence[Index], future: Future[Any]) -> None:
+        """A task trains these followers."""
+        for index in indices:
+            self._training[index] = future
+            if self._writer is not None:
+                self._writer.mark_running(index)
+
+    def ended(self, index: Index, result: TrainingResult) -> None:
+        """A follower is trained, or failed for its own reasons."""
+        self._training.pop(index, None)
+        if self._writer is not None:
+            self._writer.record(index, result)
+        kept = {} if result.failed else {"follower_logits": result.arrays["follower_logits"]}
+        self._remember(index, TrainingResult(kept, result.error))
+
+    def _remember(self, index: Index, result: TrainingResult) -> TrainingResult:
+        self._known[index] = result
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return result

@@ -1,0 +1,116 @@
+"""Run the real command, and the processes of a real cluster, so that nothing outlives a test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+TINY = """\
+game: {memory: opponent, rounds: 2}
+leader: {algorithm: pg, updates: 4, batch_steps: 20}
+follower: {updates: 4, batch_steps: 20, post_updates: 2}
+evaluation_episodes: 2
+axes:
+  matrix: [chicken, battle]
+  seed: [1, 2]
+"""
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONWARNINGS": "default"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+def stackpop(*arguments: object, cwd: Path | None = None, timeout: float = 120) -> Answer:
+    """`stackpop ARGUMENTS` to its end."""
+    command = [sys.executable, "-m", "stackpop", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def started(
+    *command: object,
+    cwd: Path | None = None,
+    stdout: IO[str] | int | None = subprocess.DEVNULL,
+    stderr: IO[str] | int | None = None,
+) -> Iterator[subprocess.Popen[str]]:
+    """A command in a session of its own; it and all it started are gone afterwards."""
+    words = [str(word) for word in command]
+    process = subprocess.Popen(
+        words, cwd=cwd, env=ENVIRONMENT, stdout=stdout, stderr=stderr, text=True, start_new_session=True,
+        preexec_fn=_heed_interrupts,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        for straggler in session(process.pid):
+            straggler.kill()
+        process.kill()
+        process.wait()
+
+
+def _heed_interrupts() -> None:
+    """A shell's background job ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def session(leader: int) -> list[psutil.Process]:
+    """The living processes of a session, but for its leader."""
+    return [psutil.Process(pid) for pid in psutil.pids() if pid != leader and _in_session(pid, leader)]
+
+
+def _in_session(pid: int, leader: int) -> bool:
+    try:
+        return os.getsid(pid) == leader and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not happen in time")
+        time.sleep(0.02)
+
+
+@contextmanager
+def scheduler(folder: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A scheduler on a free loopback port: the file it wrote, and its process."""
+    file = folder / "scheduler.json"
+    file.unlink(missing_ok=True)
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file]
+    with started(*_dask("scheduler"), *options, stderr=subprocess.DEVNULL) as process:
+        until(file.exists)
+        yield file, process
+
+
+@contextmanager
+def worker(scheduler_file: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A worker with one thread and its nanny, which starts it again if it dies."""
+    options = ["--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", "--local-directory", folder]
+    with started(*_dask("worker"), "--scheduler-file", scheduler_file, *options, stderr=subprocess.DEVNULL) as process:
+        yield process
+
+
+def _dask(command: str) -> list[str]:
+    return [sys.executable, "-c", "from dask.__main__ import main; main()", command]

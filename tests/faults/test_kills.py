@@ -1,0 +1,180 @@
+"""Kill and interrupt real sweeps at random instants: nothing is lost, and the next one ends with the same bits.
+
+`python -m tests.faults --times 20` kills each kind of process that often; STACKPOP_FAULT_TIMES does it for pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+import xarray as xr
+
+from command import Answer, scheduler, session, stackpop, started, until, worker
+from stackpop.store import Status, read_progress
+
+pytestmark = pytest.mark.slow
+
+TIMES = int(os.environ.get("STACKPOP_FAULT_TIMES", "2"))
+SWEEP = """\
+game: {memory: opponent, rounds: 4}
+leader: {algorithm: pg, updates: 120, batch_steps: 200}
+follower: {updates: 60, batch_steps: 100, post_updates: 10}
+evaluation_episodes: 2
+axes:
+  matrix: [chicken, battle, harmony]
+  seed: [1, 2, 3, 4]
+"""
+# What depends on where and when a run was trained, and not on what it learned.
+CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
+TEXTS = ["error", "worker"]  # which cannot be NaN where a run is not done
+GROUPS = (None, "followers")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A folder with the store `whole.zarr` of an undisturbed sweep, and the seconds that it took."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "sweep.yaml").write_text(SWEEP)
+    begun = time.monotonic()
+    assert stackpop(*arguments("whole.zarr"), cwd=folder) == Answer(0, "", "")
+    return folder, time.monotonic() - begun
+
+
+def arguments(store: str, *more: object) -> list[object]:
+    return ["sweep", "sweep.yaml", "--store", store, "--quiet", *(more or ("--workers", 2))]
+
+
+def command(store: str, *more: object) -> list[object]:
+    return [sys.executable, "-m", "stackpop", *arguments(store, *more)]
+
+
+def results(store: Path, group: str | None) -> xr.Dataset:
+    with xr.open_zarr(store, group=group, consolidated=True) as dataset:  # plain xarray, as a notebook does it
+        return dataset.load()
+
+
+def done_so_far(store: Path) -> dict[str | None, xr.Dataset]:
+    """The results of each group, as far as its runs are done; nothing, if there is no store yet."""
+    if not store.exists():
+        return {}
+    found = {group: results(store, group).reset_coords(drop=True).drop_vars(TEXTS) for group in GROUPS}
+    return {group: dataset.where(dataset.status == Status.DONE) for group, dataset in found.items()}
+
+
+def check_kept(before: dict[str | None, xr.Dataset], after: dict[str | None, xr.Dataset]) -> None:
+    """What was done is done, with the same values."""
+    for group, old in before.items():
+        xr.testing.assert_equal(old, after[group].where(old.status == Status.DONE))
+
+
+def check_resumes(folder: Path, store: str) -> None:
+    """The same command ends with exit code 0 and the results of the undisturbed sweep; what was done stays."""
+    before = done_so_far(folder / store)
+    assert stackpop(*arguments(store), cwd=folder) == Answer(0, "", "")
+    check_kept(before, done_so_far(folder / store))
+    check_whole(folder, store)
+
+
+def check_whole(folder: Path, store: str) -> None:
+    """A store holds the bits of the undisturbed sweep."""
+    for group in GROUPS:
+        whole, found = (results(folder / name, group) for name in ("whole.zarr", store))
+        xr.testing.assert_equal(whole.drop_vars(CIRCUMSTANCES), found.drop_vars(CIRCUMSTANCES))
+    assert read_progress(folder / store).writer is None
+
+
+def wait_at_random(process: subprocess.Popen[str], seconds: float, rng: random.Random) -> None:
+    """Until some instant of the sweep's life."""
+    deadline = time.monotonic() + rng.uniform(0.2, 0.95) * seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def worker_processes(leader: int) -> list[psutil.Process]:
+    """The processes of a session in which tasks run, killed nannies' children included."""
+    return [process for process in session(leader) if "multiprocessing.spawn" in " ".join(process.cmdline())]
+
+
+@pytest.mark.parametrize("time_", range(TIMES))
+def test_client_is_killed(undisturbed: tuple[Path, float], time_: int) -> None:
+    folder, seconds = undisturbed
+    store = f"client{time_}.zarr"
+    with started(*command(store), cwd=folder) as sweep:
+        wait_at_random(sweep, seconds, random.Random(time_))
+        before = done_so_far(folder / store)
+        sweep.kill()
+        sweep.wait()
+        until(lambda: not worker_processes(sweep.pid), 15)  # they notice, and go
+    check_kept(before, done_so_far(folder / store))
+    check_resumes(folder, store)
+
+
+@pytest.mark.parametrize("time_", range(TIMES))
+def test_worker_is_killed(undisturbed: tuple[Path, float], time_: int) -> None:
+    folder, seconds = undisturbed
+    store, rng = f"worker{time_}.zarr", random.Random(100 + time_)
+    with started(*command(store), cwd=folder) as sweep:
+        until(lambda: worker_processes(sweep.pid))
+        wait_at_random(sweep, seconds, rng)
+        for victim in worker_processes(sweep.pid)[:1]:
+            victim.kill()
+        assert sweep.wait(120) == 0
+    check_whole(folder, store)
+
+
+@pytest.mark.parametrize("time_", range(TIMES))
+def test_scheduler_is_killed(undisturbed: tuple[Path, float], time_: int) -> None:
+    folder, seconds = undisturbed
+    store, rng = f"scheduler{time_}.zarr", random.Random(200 + time_)
+    with ExitStack() as stack:
+        file, process = stack.enter_context(scheduler(folder))
+        for k in range(2):
+            stack.enter_context(worker(file, folder / f"scratch{k}"))
+        err = stack.enter_context((folder / "err").open("w+"))
+        sweep = stack.enter_context(started(*command(store, "--scheduler-file", file), cwd=folder, stderr=err))
+        until(lambda: (folder / store).exists())
+        wait_at_random(sweep, seconds / 2, rng)
+        before = done_so_far(folder / store)
+        process.kill()
+        code = sweep.wait(60)
+        lines = (folder / "err").read_text().splitlines()
+    assert code == 0 or (code in (1, 2) and len(lines) == 1 and lines[0].startswith("error: scheduler: ")), lines
+    check_kept(before, done_so_far(folder / store))
+    check_resumes(folder, store)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("stage", ["imports", "cluster starts", "runs"])
+def test_client_is_asked_to_stop(undisturbed: tuple[Path, float], number: signal.Signals, stage: str) -> None:
+    folder, _ = undisturbed
+    store = f"{number.name}-{stage.replace(' ', '-')}.zarr"
+    with (folder / "err").open("w+") as err, started(*command(store), cwd=folder, stderr=err) as sweep:
+        time.sleep(0.7)
+        if stage != "imports":
+            until((folder / store).exists)
+            time.sleep(0.3)
+        if stage == "runs":
+            until(lambda: read_progress(folder / store).leaders.counts[Status.DONE])
+        asked = time.monotonic()
+        if number == signal.SIGINT:
+            os.killpg(sweep.pid, number)  # as a terminal does: every process of the group gets it
+        else:
+            sweep.terminate()
+        code = sweep.wait(30)
+        assert time.monotonic() - asked < 10
+        until(lambda: not worker_processes(sweep.pid), 5)
+        lines = (folder / "err").read_text().splitlines()
+    assert code == 130, lines
+    assert lines == ["error: stopped; what was finished is recorded, the same command goes on from there"]
+    if (folder / store).exists():
+        assert read_progress(folder / store).leaders.counts[Status.RUNNING] == 0
+    check_resumes(folder, store)

@@ -1,0 +1,391 @@
+"""The command line: what it prints, its exit codes, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import stackpop as package
+from command import TINY, Answer, scheduler, stackpop, started, until, worker
+from stackpop.cli import main
+from stackpop.games import MATRICES
+from stackpop.store import ResultsWriter, open_results, read_progress
+
+Call = Callable[..., Answer]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Call]:
+    """The command in this process, for what needs no process of its own; the current folder is `folder`."""
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: object) -> Answer:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        return Answer(int(exit_.value.code or 0), *capfd.readouterr())
+
+    yield run
+    logging.disable(logging.NOTSET)
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the sweep file tiny.yaml."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
+    """A folder with a finished sweep's store tiny.zarr, and what the command said."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.yaml").write_text(TINY)
+    return folder, stackpop("sweep", "tiny.yaml", "--store", "tiny.zarr", "--workers", 1, cwd=folder)
+
+
+def check_mistake(answer: Answer, *words: str, code: int = 2) -> None:
+    """One clear line, no more, and the exit code."""
+    lines = answer.err.splitlines()
+    assert answer.code == code, answer
+    assert len(lines) == 1, answer.err
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+@pytest.mark.parametrize("command", [[], ["sweep"], ["status"], ["solve"], ["games"]], ids=str)
+def test_help_is_everywhere(call: Call, command: list[str]) -> None:
+    answer = call(*command, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert "Usage: stackpop" in answer.out or "Usage: " in answer.out
+    assert "--help" in answer.out
+
+
+def test_no_command_lists_the_commands(call: Call) -> None:
+    answer = call()
+    assert answer.code == 0
+    for name in ("sweep", "status", "solve", "games"):
+        assert f" {name} " in answer.out
+
+
+def test_module_and_version() -> None:
+    answer = stackpop("--version")
+    assert (answer.code, answer.out.split(), answer.err) == (0, ["stackpop", "0.1.0"], "")
+
+
+def test_games_are_all_listed(call: Call) -> None:
+    answer = call("games")
+    assert answer.code == 0
+    for name in MATRICES:
+        assert name in answer.out
+
+
+@pytest.mark.parametrize("game", ["chicken", "3,3 2,4 / 4,2 1,1", "[[[3,3],[2,4]],[[4,2],[1,1]]]"])
+def test_solve_takes_a_name_or_payoffs(call: Call, game: str) -> None:
+    answer = call("solve", game, "--memory", "none", "--rounds", "1", "--reward-offset", "0")
+    assert answer.code == 0
+    assert game in answer.out
+    # Chicken: the leader commits to row 1, the follower answers 0, and the leader gets 4.
+    assert answer.out.count("4.0000") >= 2
+    assert "leader     always: 1" in answer.out
+    assert "follower   always: 0" in answer.out
+
+
+def test_solve_names_the_states(call: Call) -> None:
+    answer = call("solve", "1,2 3,4 5,6 / 7,8 9,0 1,2", "--memory", "opponent", "--rounds", "2")
+    leader, follower = answer.out.splitlines()[-2:]
+    assert re.findall(r"(\w+): \d", leader) == ["start", "0", "1", "2"]  # the follower's actions
+    assert re.findall(r"(\w+): \d", follower) == ["start", "0", "1"]  # the leader's
+
+
+def test_sweep_says_what_it_does_and_ends_with_a_table(finished: tuple[Path, Answer]) -> None:
+    _, answer = finished
+    assert (answer.code, answer.err) == (0, "")
+    assert "tiny: 4 runs (2 matrix × 2 seed)" in answer.out
+    assert "0 already done, 4 to train in 4 tasks" in answer.out
+    assert "4 to train, 0 reused" in answer.out
+    assert "http://127.0.0.1:" in answer.out
+    (row,) = [line.split() for line in answer.out.splitlines() if line.strip().startswith("battle ")]
+    assert float(row[1]) == pytest.approx(3.0)  # 2 rounds of 4 - 2.5
+    assert row[-1] == "2/2"
+    assert answer.out.rstrip().endswith("results in tiny.zarr")
+
+
+def test_finished_sweep_does_nothing_again(finished: tuple[Path, Answer], call: Call) -> None:
+    folder, _ = finished
+    answer = call("sweep", folder / "tiny.yaml", "--store", folder / "tiny.zarr")
+    assert (answer.code, answer.err) == (0, "")
+    assert "4 already done, 0 to train in 0 tasks" in answer.out
+    assert "dashboard" not in answer.out
+
+
+def test_status_of_a_finished_store(finished: tuple[Path, Answer], call: Call) -> None:
+    answer = call("status", finished[0] / "tiny.zarr")
+    assert answer.code == 0
+    assert "0 pending, 0 running, 4 done, 0 failed of 4 (2 matrix × 2 seed)" in answer.out
+    assert answer.out.splitlines()[-1].split() == ["writing", "nobody"]
+
+
+def test_status_of_an_interrupted_store(call: Call, folder: Path) -> None:
+    with ResultsWriter("tiny.zarr", package.load_sweep("tiny.yaml")) as writer:
+        writer.leaders.mark_running((0, 0))
+        running = call("status", "tiny.zarr")
+        assert "writing    process" in running.out
+    answer = call("status", "tiny.zarr")
+    assert "4 pending, 0 running, 0 done" in answer.out
+    assert "nobody: `stackpop sweep` with its file resumes it" in answer.out
+
+
+def test_dry_run_prints_an_estimate_and_writes_nothing(call: Call, folder: Path) -> None:
+    answer = call("sweep", "tiny.yaml", "--dry-run", "--runs-per-task", "auto", "--workers", 2)
+    assert (answer.code, answer.err) == (0, "")
+    assert "4 to train in 2 tasks" in answer.out
+    assert "on 2 local workers" in answer.out
+    assert [path.name for path in folder.iterdir()] == ["tiny.yaml"]
+
+
+def test_dry_run_of_a_store_leaves_it_alone(finished: tuple[Path, Answer], call: Call) -> None:
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    answer = call(
+        "sweep", folder / "tiny.yaml", "--store", folder / "tiny.zarr", "--set", "axes.seed=[1,2,3]", "--dry-run"
+    )
+    assert "4 already done, 2 to train" in answer.out
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_quiet_prints_nothing(folder: Path) -> None:
+    answer = stackpop("sweep", "tiny.yaml", "--quiet", "--workers", 1, "--runs-per-task", "auto", cwd=folder)
+    assert answer == Answer(0, "", "")
+    assert (folder / "results" / "tiny.zarr").is_dir()
+
+
+def test_failed_runs_end_in_one_line_and_exit_code_1(folder: Path) -> None:
+    (folder / "sweep.yaml").write_text(TINY.replace("chicken", "huge") + "payoffs: {huge: [[[1.0e+308, 1.0e+308]]]}\n")
+    answer = stackpop("sweep", "sweep.yaml", "--store", "s.zarr", "--workers", 1, cwd=folder)
+    check_mistake(answer, "runs", "expected 4 done, got 2 failed", "--retry-failed", code=1)
+    assert answer.out.count("failed: matrix=huge, seed=") == 2
+    quiet = stackpop("sweep", "sweep.yaml", "--store", "s.zarr", "--quiet", cwd=folder)
+    assert (quiet.code, quiet.out) == (1, "")
+    status = stackpop("status", "s.zarr", cwd=folder)
+    assert (status.code, status.out.count("failed: matrix=huge")) == (0, 2)
+    assert "2 done, 2 failed" in status.out
+
+
+# ---------------------------------------------------------------- mistakes
+
+SWEEP = ["sweep", "tiny.yaml", "--store", "new.zarr"]
+COMMAND_LINES = {
+    "unknown option": (["sweep", "tiny.yaml", "--store-path", "x"], ["--store-path", "stackpop sweep --help"]),
+    "unknown command": (["swep"], ["swep", "sweep", "stackpop --help"]),
+    "no file": (["sweep"], ["file", "stackpop sweep --help"]),
+    "workers is a word": ([*SWEEP, "--workers", "two"], ["--workers", "integer"]),
+    "no workers": ([*SWEEP, "--workers", "0"], ["workers", "expected 1 or more", "got 0", "leave it out"]),
+    "runs per task": (
+        [*SWEEP, "--runs-per-task", "many"],
+        ["--runs-per-task", "or auto", "got 'many'", "leave it out"],
+    ),
+    "no runs per task": ([*SWEEP, "--runs-per-task", "0"], ["--runs-per-task", "got '0'"]),
+    "negative runs per task": ([*SWEEP, "--runs-per-task=-1"], ["--runs-per-task", "got '-1'"]),
+    "two schedulers": (
+        [*SWEEP, "--scheduler", "a", "--scheduler-file", "b"],
+        ["scheduler", "got both", "leave one out"],
+    ),
+    "shaped scheduler": (
+        [*SWEEP, "--scheduler", "a", "--workers", "2"],
+        ["workers", "leave them or the scheduler out"],
+    ),
+    "missing file": (["sweep", "none.yaml"], ["none.yaml", "expected a sweep file", "no such file", "check the path"]),
+    "override without value": ([*SWEEP, "--set", "leader.lr"], ["override", "key=value", "'leader.lr'"]),
+    "override of nothing": ([*SWEEP, "--set", "leader.lrr=1"], ["leader.lrr", "did you mean 'lr'"]),
+    "override of a wrong type": ([*SWEEP, "--set", "leader.lr=big"], ["override leader.lr=big", "a number", "'big'"]),
+    "missing scheduler file": ([*SWEEP, "--scheduler-file", "s.json"], ["s.json", "no such file", "dask scheduler"]),
+    "garbage scheduler file": ([*SWEEP, "--scheduler-file", "tiny.yaml"], ["tiny.yaml", "holds no address"]),
+    "scheduler of no kind": ([*SWEEP, "--scheduler", "ftp://x:1"], ["scheduler", "'ftp://x:1'", "dask scheduler"]),
+    "dashboard port": ([*SWEEP, "--dashboard-port", "99999"], ["dashboard port", "99999", "--dashboard-port"]),
+    "no store": (["status", "none.zarr"], ["none.zarr", "expected a store", "got nothing", "check the path"]),
+    "not our store": (["status", "."], ["expected a Zarr store", "another --store"]),
+    "store is a file": (["sweep", "tiny.yaml", "--store", "tiny.yaml"], ["tiny.yaml", "expected a folder", "--store"]),
+    "store below a file": (["sweep", "tiny.yaml", "--store", "tiny.yaml/x"], ["expected a folder", "--store"]),
+    "store at a URL": (["sweep", "tiny.yaml", "--store", "s3://b/x"], ["s3://b/x", "a local folder"]),
+    "unknown game": (["solve", "chikken"], ["matrix", "'chikken'", "did you mean 'chicken'"]),
+    "ragged payoffs": (["solve", "3,3 1,4 / 4,1"], ["payoffs[1]", "2 columns", "got 1"]),
+    "half a cell": (["solve", "3 1,4 / 4,1 2,2"], ["payoffs[0][0]", "two numbers", "got 1"]),
+    "a word in a cell": (["solve", "a,3 1,4"], ["payoffs[0][0][0]", "a number", "'a'"]),
+    "no payoffs": (["solve", "[[["], ["payoffs", "nested lists"]),
+    "not finite": (["solve", "nan,1 1,2"], ["payoffs[0][0][0]", "finite"]),
+    "rounds": (["solve", "chicken", "--rounds", "0"], ["--rounds", "1"]),
+    "memory": (["solve", "chicken", "--memory", "all"], ["--memory", "joint"]),
+    "offset": (["solve", "chicken", "--reward-offset", "inf"], ["--reward-offset", "finite", "got inf", "-2.5"]),
+    "too large": (["solve", " / ".join(["1,1 2,2 3,3"] * 4)], ["expected", "at most"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), COMMAND_LINES.values(), ids=COMMAND_LINES.keys())
+def test_mistake_on_the_command_line(call: Call, folder: Path, arguments: list[str], words: list[str]) -> None:
+    check_mistake(call(*arguments), *words)
+    assert not (folder / "new.zarr").exists() or read_progress(folder / "new.zarr").writer is None
+
+
+FILES = {
+    "unknown key": ("leader: {algorithm: pg", "leader: {algorithn: pg", [":2:", "leader.algorithn", "'algorithm'"]),
+    "wrong type": ("rounds: 2", "rounds: [2]", [":1:", "game.rounds", "whole number", "a list"]),
+    "number as text": ("rounds: 2", 'rounds: "2"', [":1:", "game.rounds", "'2'", "without quotes"]),
+    "a word": ("updates: 4, batch_steps: 20}", "updates: no, batch_steps: 20}", [":2:", "leader.updates", "'no'"]),
+    "duplicate key": ("rounds: 2", "rounds: 2, rounds: 3", [":1:", "rounds"]),
+    "empty axis": ("seed: [1, 2]", "seed: []", [":7:", "axes.seed", "empty list"]),
+    "duplicate seed": ("seed: [1, 2]", "seed: [1, 1]", [":7:", "axes.seed[1]", "a second time", "remove it"]),
+    "negative learning rate": ("algorithm: pg", "algorithm: pg, lr: -1", [":2:", "leader.lr", "above 0", "-1"]),
+    "unknown game": ("chicken", "chikken", [":6:", "axes.matrix[0]", "'chikken'", "'chicken'"]),
+    "ragged payoffs": ("axes:", "payoffs: {g: [[[1, 2]], [[1, 2], [3, 4]]]}\naxes:", [":5:", "g[1]", "1 column"]),
+    "1-D payoffs": ("axes:", "payoffs: {g: [1, 2]}\naxes:", [":5:", "payoffs.g", "rows of cells"]),
+    "NaN payoffs": ("axes:", "payoffs: {g: [[[.nan, 2]]]}\naxes:", [":5:", "payoffs.g[0][0][0]", "finite"]),
+    "no YAML": ("axes:", "axes: [", [":7:", "syntax", "brackets"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "words"), FILES.values(), ids=FILES.keys())
+def test_mistake_in_the_file(call: Call, folder: Path, old: str, new: str, words: list[str]) -> None:
+    text = TINY.replace(old, new, 1)
+    assert text != TINY
+    (folder / "tiny.yaml").write_text(text)
+    answer = call("sweep", "tiny.yaml")
+    assert answer.code == 2
+    first = answer.err.splitlines()[0]
+    assert first.startswith("error: tiny.yaml:")
+    for word in words:
+        assert word in first
+    assert "Traceback" not in answer.err
+    assert [path.name for path in folder.iterdir()] == ["tiny.yaml"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b""], ids=["binary", "empty"])
+def test_file_that_is_no_text(call: Call, folder: Path, content: bytes) -> None:
+    (folder / "tiny.yaml").write_bytes(content)
+    check_mistake(call("sweep", "tiny.yaml"), "tiny.yaml", "expected")
+
+
+def test_debug_shows_the_traceback(folder: Path) -> None:
+    answer = stackpop("sweep", "none.yaml", "--debug", cwd=folder)
+    assert answer.code != 0
+    assert "Traceback" in answer.err
+    assert "SpecError" in answer.err
+
+
+def test_store_of_a_newer_schema(finished: tuple[Path, Answer], call: Call, folder: Path) -> None:
+    shutil.copytree(finished[0] / "tiny.zarr", "tiny.zarr")
+    root = Path("tiny.zarr/zarr.json")
+    document = json.loads(root.read_text())
+    document["attributes"]["schema_version"] = 99
+    root.write_text(json.dumps(document))
+    for command in (["status", "tiny.zarr"], ["sweep", "tiny.yaml", "--store", "tiny.zarr"]):
+        check_mistake(call(*command), "schema_version", "got 99", "upgrade stackpop")
+
+
+def test_changed_setting_names_old_and_new(finished: tuple[Path, Answer], call: Call) -> None:
+    folder, _ = finished
+    answer = call("sweep", folder / "tiny.yaml", "--store", folder / "tiny.zarr", "--set", "leader.updates=5")
+    check_mistake(answer, "leader.updates was 4, is now 5", "change it back", "--store")
+
+
+def test_store_in_use_by_another_sweep(call: Call, folder: Path) -> None:
+    with ResultsWriter("tiny.zarr", package.load_sweep("tiny.yaml")):
+        answer = call("sweep", "tiny.yaml", "--store", "tiny.zarr")
+    check_mistake(answer, "tiny.zarr", "no other writer", "process", "wait for it")
+
+
+def test_dashboard_port_in_use(call: Call) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        answer = call("sweep", "tiny.yaml", "--dashboard-port", port)
+    check_mistake(answer, "dashboard port", "a free port", str(port), "in use", "--dashboard-port")
+
+
+@pytest.fixture
+def no_scheduler() -> str:
+    """A loopback address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"tcp://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_nobody_at_the_address(call: Call, no_scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stackpop.cluster.CONNECT_SECONDS", 1)
+    answer = call("sweep", "tiny.yaml", "--store", "new.zarr", "--scheduler", no_scheduler)
+    check_mistake(answer, "scheduler", no_scheduler, "none answers", "dask scheduler")
+
+
+# ---------------------------------------------------------------- disks
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a small disk of its own with the given options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("needs the right to mount a disk")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True, check=False)
+
+
+def test_read_only_folder(call: Call, disk: Callable[[str], Path]) -> None:
+    answer = call("sweep", "tiny.yaml", "--store", disk("ro") / "new.zarr")
+    check_mistake(answer, "new.zarr", "a folder to write to", "ead-only", "--store")
+
+
+def test_full_disk_at_the_start(call: Call, disk: Callable[[str], Path]) -> None:
+    place = disk("size=16k")
+    check_mistake(call("sweep", "tiny.yaml", "--store", place / "new.zarr"), "room on the disk", "free some space")
+
+
+def test_full_disk_loses_nothing(folder: Path, disk: Callable[[str], Path]) -> None:
+    place = disk("size=4m")
+    command = ["sweep", "tiny.yaml", "--store", place / "s.zarr", "--workers", 1]
+    assert stackpop(*command, cwd=folder).code == 0
+    before = open_results(place / "s.zarr").load()
+    filler = place / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(2**23))
+    answer = stackpop(*command, "--set", "axes.seed=[1,2,3]", cwd=folder)
+    check_mistake(answer, "room on the disk", "free some space")
+    after = open_results(place / "s.zarr").load()
+    assert before.drop_attrs().equals(after.sel(seed=[1, 2]).drop_attrs())
+    filler.unlink()
+    assert stackpop(*command, "--set", "axes.seed=[1,2,3]", cwd=folder).code == 0
+    assert (open_results(place / "s.zarr").status == 2).all()
+
+
+# ---------------------------------------------------------------- a scheduler that is already there
+
+
+@pytest.mark.slow
+def test_scheduler_without_workers_is_waited_for(folder: Path) -> None:
+    with scheduler(folder) as (file, _), (folder / "out").open("w") as out:
+        options = ["--scheduler-file", file, "--store", "s.zarr"]
+        command = [sys.executable, "-um", "stackpop", "sweep", "tiny.yaml", *options]
+        with started(*command, cwd=folder, stdout=out) as sweep:
+            until(lambda: "waiting for a worker to join tcp://127.0.0.1:" in (folder / "out").read_text())
+            assert sweep.poll() is None
+            with worker(file, folder):
+                assert sweep.wait(60) == 0
+        assert "4 to train in 4 tasks" in (folder / "out").read_text()

@@ -1,0 +1,62 @@
+"""What the documents tell a reader to do works."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stackpop.cli import main
+from stackpop.spec import parse_sweep
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+SET_UP, TESTS, _, USE = blocks("sh")
+
+
+def test_ci_runs_the_commands_of_the_readme_word_for_word() -> None:
+    marked = [line.removesuffix(" # README") for line in (ROOT / ".ci/run").read_text().splitlines() if "# README" in line]
+    assert marked == [SET_UP.strip(), TESTS.strip()]
+
+
+def test_the_sweep_file_of_the_readme_is_valid() -> None:
+    (text,) = blocks("yaml")
+    sweep = parse_sweep(text, "readme")
+    assert sweep.shape == (2, 3, 5)
+    assert yaml.safe_load(text)["payoffs"]["my_game"][1][0] == [5, 0]
+
+
+@pytest.mark.parametrize("line", [line for line in USE.splitlines() if line.startswith(("stackpop solve", "stackpop games"))])
+def test_commands_that_need_no_sweep(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    assert "prisoners_dilemma" in capsys.readouterr().out or "mixed" in line or "/" in line
+
+
+@pytest.mark.parametrize("line", [line for line in USE.splitlines() if line.startswith("stackpop sweep")])
+def test_sweep_commands_name_files_and_options_that_exist(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    assert (ROOT / words[2]).is_file()
+    options = (ROOT / "stackpop/cli.py").read_text()
+    for word in words[3:]:
+        if word.startswith("--"):
+            assert word[2:].replace("-", "_") in options.replace("-", "_")
+
+
+def test_every_part_of_the_package_is_on_the_map() -> None:
+    _, table = README.split("## Where things are")
+    for path in (ROOT / "stackpop").iterdir():
+        if path.suffix == ".py" and not path.name.startswith("_"):
+            assert path.name in table or path.name in {"errors.py", "settings.py", "results.py"}, path
+        elif path.is_dir() and path.name != "__pycache__":
+            assert path.name in table, path

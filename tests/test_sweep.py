@@ -1,0 +1,291 @@
+"""From a sweep to its results: the plan, and real small sweeps on a real small cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster
+from hypothesis import given
+from hypothesis import strategies as st
+
+import stackpop
+from command import TINY, scheduler, worker
+from stackpop.cluster import ClusterOptions
+from stackpop.errors import ClusterError, SpecError
+from stackpop.spec import SweepSpec, parse_sweep
+from stackpop.store import Status
+from stackpop.sweep import Plan, Progress, SweepOptions, Watcher, execute, make_plan
+from stackpop.sweep.plan import LARGEST_PACK, grouped, packs
+
+CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
+HUGE = "payoffs: {huge: [[[1.0e+308, 1.0e+308]]]}\n"
+
+
+def sweep(text: str = TINY, **overrides: Any) -> SweepSpec:
+    """The tiny sweep, with other settings."""
+    return parse_sweep(text, "tiny", [f"{key.replace('__', '.')}={value}" for key, value in overrides.items()])
+
+
+def plan_of(spec: SweepSpec, **options: Any) -> Plan:
+    """The plan for an empty store."""
+    statuses = np.zeros(spec.shape, dtype=np.int8)
+    followers = np.zeros([len(spec.labels[dim]) for dim in spec.follower_dims], dtype=np.int8)
+    given_ = {"leaders": statuses, "followers": followers, "retry_failed": False, "runs_per_task": 1, "threads": 2}
+    return make_plan(spec, **{**given_, **options})
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_plan_of_an_empty_store_is_everything() -> None:
+    plan = plan_of(sweep())
+    assert (len(plan.pending), plan.done, plan.failed) == (4, 0, 0)
+    assert (plan.followers_to_train, plan.followers_reused) == (4, 0)
+
+
+@pytest.mark.parametrize(("retry", "pending", "failed"), [(False, [0, 3], 1), (True, [0, 2, 3], 0)])
+def test_done_runs_stay_and_failed_ones_if_asked(retry: bool, pending: list[int], failed: int) -> None:
+    leaders = np.array([[Status.PENDING, Status.DONE], [Status.FAILED, Status.RUNNING]], dtype=np.int8)
+    followers = np.array([[Status.DONE, Status.PENDING], [Status.FAILED, Status.PENDING]], dtype=np.int8)
+    plan = plan_of(sweep(), leaders=leaders, followers=followers, retry_failed=retry)
+    assert plan.pending.tolist() == pending
+    assert (plan.done, plan.failed) == (1, failed)
+    assert plan.followers_reused == 1
+    assert plan.followers_to_train == len(pending) - 1
+
+
+def test_leaders_that_differ_in_their_own_settings_share_a_follower() -> None:
+    plan = plan_of(sweep(axes__leader__lr="[0.1, 0.2, 0.3]"))
+    assert len(plan.pending) == 12
+    assert plan.followers_to_train == 4
+
+
+def test_exact_oracles_train_no_follower() -> None:
+    text = TINY.replace("follower: {updates: 4, batch_steps: 20, post_updates: 2}\n", "")
+    plan = plan_of(sweep(text, axes__follower__oracle="[contextual, exact]"))
+    assert len(plan.pending) == 8
+    assert plan.followers_to_train == 4
+
+
+@given(st.integers(0, 500), st.integers(1, 64))
+def test_auto_packs_fill_every_thread(runs: int, threads: int) -> None:
+    spec = sweep(axes__seed=str(list(range(max(1, runs)))), axes__matrix="[chicken]")
+    leaders = np.full(spec.shape, Status.DONE, dtype=np.int8)
+    leaders.flat[:runs] = Status.PENDING
+    plan = plan_of(spec, leaders=leaders, runs_per_task="auto", threads=threads)
+    assert 1 <= plan.runs_per_task <= LARGEST_PACK
+    assert plan.tasks * plan.runs_per_task >= runs
+    if plan.runs_per_task > 1:
+        assert plan.tasks >= min(threads, runs) // 2
+        assert (plan.runs_per_task - 1) * threads < runs
+
+
+@given(st.lists(st.sampled_from("abc")), st.integers(1, 5))
+def test_groups_hold_every_item_once_in_order(keys: list[str], size: int) -> None:
+    items = list(enumerate(keys))
+    groups = list(grouped(iter(items), lambda item: item[1], size))
+    assert sorted(item for group in groups for item in group) == items
+    for group in groups:
+        assert len({key for _, key in group}) == 1
+        assert 1 <= len(group) <= size
+        assert group == sorted(group)
+    for key in "abc":
+        assert sum(len(group) < size for group in groups if group[0][1] == key) <= 1
+
+
+def test_groups_come_as_soon_as_they_are_full() -> None:
+    source = iter(["a", "b", "a", "c"])
+    assert next(grouped(source, lambda item: item, 2)) == ["a", "a"]
+    assert list(source) == ["c"]
+
+
+def test_packs_hold_the_pending_runs() -> None:
+    leaders = np.array([[Status.DONE, Status.PENDING], [Status.PENDING, Status.PENDING]], dtype=np.int8)
+    plan = plan_of(sweep(), leaders=leaders, runs_per_task=2)
+    found = list(packs(plan))
+    assert [[index for index, _ in pack] for pack in found] == [[(0, 1), (1, 0)], [(1, 1)]]
+    assert found[0][0][1] == plan.spec.run((0, 1))
+
+
+# ---------------------------------------------------------------- on a cluster
+
+
+class Recorder(Watcher):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.plans: list[tuple[Plan, str | None]] = []
+        self.reports: list[tuple[int, int]] = []
+
+    def announce(self, plan: Plan, dashboard: str | None) -> None:
+        self.plans.append((plan, dashboard))
+
+    def report(self, progress: Progress) -> None:
+        self.reports.append((progress.done, progress.running))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Two workers for all tests of this file."""
+    options: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": "CRITICAL"}
+    with LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
+        yield client
+
+
+def run(client: Client, spec: SweepSpec, store: Path, **options: Any) -> Plan:
+    """Run a sweep to its end; returns its plan."""
+    recorder = Recorder()
+    execute(spec, SweepOptions(store, **options), recorder, client=client)
+    ((plan, _),) = recorder.plans
+    return plan
+
+
+def bits(store: Path, group: str | None = None) -> xr.Dataset:
+    """The results without what depends on where and when they were made."""
+    return stackpop.open_results(store).load().drop_vars(CIRCUMSTANCES) if group is None else _followers(store)
+
+
+def _followers(store: Path) -> xr.Dataset:
+    return xr.open_zarr(store, group="followers").load().drop_vars(CIRCUMSTANCES)
+
+
+@pytest.fixture(scope="module")
+def alone(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of the tiny sweep, one run a task."""
+    store = tmp_path_factory.mktemp("alone") / "tiny.zarr"
+    run(client, sweep(), store)
+    return store
+
+
+def test_every_run_is_done_and_told(client: Client, tmp_path: Path) -> None:
+    recorder = Recorder()
+    progress = execute(sweep(), SweepOptions(tmp_path / "s.zarr"), recorder, client=client)
+    assert (progress.done, progress.failed, progress.running, progress.followers_done) == (4, 0, 0, 4)
+    assert progress.finished_now == 4
+    assert str(recorder.plans[0][1]).startswith("http://127.0.0.1:")
+    assert max(running for _, running in recorder.reports) >= 1
+    results = stackpop.open_results(tmp_path / "s.zarr")
+    assert (results.status == Status.DONE).all()
+    assert (results.attempts == 1).all()
+    assert np.isfinite(results.leader_return).all()
+    assert np.isfinite(results.equilibrium_pure).all()
+    assert all(str(address).startswith("tcp://127.0.0.1") for address in results.worker.values.flat)
+    steps = int(results.env_steps.isel(iteration=-1).sum())
+    assert progress.env_steps > steps  # the followers' too
+
+
+@pytest.mark.parametrize("runs_per_task", [3, "auto"])
+def test_packs_give_the_same_bits(client: Client, alone: Path, tmp_path: Path, runs_per_task: Any) -> None:
+    plan = run(client, sweep(), tmp_path / "s.zarr", runs_per_task=runs_per_task)
+    assert plan.tasks == 2
+    xr.testing.assert_equal(bits(alone), bits(tmp_path / "s.zarr"))
+    xr.testing.assert_equal(bits(alone, "followers"), bits(tmp_path / "s.zarr", "followers"))
+
+
+def test_running_again_does_nothing(alone: Path) -> None:
+    before = stackpop.open_results(alone).load()
+    stackpop.run_sweep(sweep(), store=alone, scheduler="tcp://127.0.0.1:1")  # which nobody would ask
+    xr.testing.assert_equal(before, stackpop.open_results(alone).load())
+
+
+def test_extension_trains_only_what_is_new(client: Client, tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    run(client, sweep(axes__matrix="[battle]", axes__seed="[2]"), store)
+    first = stackpop.open_results(store).load()
+    plan = run(client, sweep(axes__matrix="[chicken, battle]", axes__seed="[1, 2]"), store)
+    assert (plan.done, len(plan.pending)) == (1, 3)
+    assert plan.followers_to_train == 3
+    after = stackpop.open_results(store).load()
+    assert (after.status == Status.DONE).all()
+    xr.testing.assert_equal(first, after.sel(matrix=["battle"], seed=[2]))
+
+
+def test_extension_gives_the_bits_of_one_go(client: Client, alone: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    run(client, sweep(axes__seed="[2]"), store)
+    run(client, sweep(), store)
+    order = stackpop.open_results(alone)
+    xr.testing.assert_equal(bits(alone), bits(store).sel(matrix=order.matrix, seed=order.seed))
+
+
+def test_new_leaders_reuse_stored_followers(client: Client, tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    run(client, sweep(axes__leader__lr="[0.1]"), store)
+    followers = xr.open_zarr(store, group="followers").load()
+    plan = run(client, sweep(axes__leader__lr="[0.1, 0.2]"), store)
+    assert (len(plan.pending), plan.followers_to_train, plan.followers_reused) == (4, 0, 4)
+    xr.testing.assert_equal(followers, xr.open_zarr(store, group="followers").load())
+    whole = tmp_path / "whole.zarr"
+    run(client, sweep(axes__leader__lr="[0.1, 0.2]"), whole)
+    xr.testing.assert_equal(bits(whole), bits(store))
+
+
+def test_exact_oracle(client: Client, tmp_path: Path) -> None:
+    text = TINY.replace("{updates: 4, batch_steps: 20, post_updates: 2}", "{oracle: exact}\ncommitment: replay")
+    plan = run(client, sweep(text), tmp_path / "s.zarr")
+    assert plan.followers_to_train == 0
+    results = stackpop.open_results(tmp_path / "s.zarr")
+    assert (results.status == Status.DONE).all()
+    assert np.allclose(results.follower_regret, 0)
+
+
+def test_sweep_without_axes(client: Client, tmp_path: Path) -> None:
+    spec = sweep(TINY[: TINY.index("axes:")] + "matrix: chicken\n")
+    assert run(client, spec, tmp_path / "s.zarr").spec.size == 1
+    assert int(stackpop.open_results(tmp_path / "s.zarr").status) == Status.DONE
+
+
+def test_failing_runs_are_recorded_and_the_others_finish(client: Client, tmp_path: Path) -> None:
+    spec, store = sweep(HUGE + TINY, axes__matrix="[huge, chicken]"), tmp_path / "s.zarr"
+    progress = execute(spec, SweepOptions(store), client=client)
+    assert (progress.done, progress.failed) == (2, 2)
+    results = stackpop.open_results(store).load()
+    assert (results.status.sel(matrix="huge") == Status.FAILED).all()
+    assert (results.status.sel(matrix="chicken") == Status.DONE).all()
+    assert all(text for text in results.error.sel(matrix="huge").values)
+    assert not any(text for text in results.error.sel(matrix="chicken").values)
+    again = run(client, spec, store)
+    assert (len(again.pending), again.failed) == (0, 2)
+    retried = run(client, spec, store, retry_failed=True)
+    assert (len(retried.pending), retried.failed) == (2, 0)
+    later = stackpop.open_results(store).load()
+    assert (later.started.sel(matrix="huge") >= results.started.sel(matrix="huge")).all()
+    assert (later.status == results.status).all()
+
+
+def test_run_sweep_from_python(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    found = stackpop.run_sweep(file, store=tmp_path / "s.zarr", overrides=["axes.seed=[7]"], client=client)
+    assert found.sizes["seed"] == 1
+    assert found.equilibrium_gap.sel(matrix="chicken").mean("seed").dims == ("iteration",)
+    same = stackpop.run_sweep(stackpop.load_sweep(file, ["axes.seed=[7]"]), store=tmp_path / "s.zarr", client=client)
+    xr.testing.assert_equal(found.load(), same.load())
+
+
+def test_run_sweep_refuses_what_it_would_ignore(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="overrides: expected none with a loaded sweep"):
+        stackpop.run_sweep(sweep(), overrides=["leader.lr=1"])
+    with pytest.raises(ClusterError, match="client: expected alone"):
+        stackpop.run_sweep(sweep(), client=client, workers=2)
+    for size in (0, "many", 1.5):
+        with pytest.raises(SpecError, match="runs_per_task: expected a whole number of 1 or more, or auto"):
+            stackpop.run_sweep(sweep(), runs_per_task=size, client=client)
+    with pytest.raises(ClusterError, match="expected one of them, got both"):
+        ClusterOptions(scheduler="tcp://127.0.0.1:1", scheduler_file="s.json")
+
+
+@pytest.mark.slow
+def test_scheduler_by_file_and_by_address(alone: Path, tmp_path: Path) -> None:
+    with scheduler(tmp_path) as (file, _), worker(file, tmp_path / "scratch"):
+        stackpop.run_sweep(sweep(), store=tmp_path / "file.zarr", scheduler_file=str(file))
+        with Client(scheduler_file=str(file)) as client:
+            address = client.scheduler_info(n_workers=0)["address"]
+        stackpop.run_sweep(sweep(), store=tmp_path / "address.zarr", scheduler=address)
+    xr.testing.assert_equal(bits(alone), bits(tmp_path / "file.zarr"))
+    xr.testing.assert_equal(bits(alone), bits(tmp_path / "address.zarr"))
