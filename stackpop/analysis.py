@@ -23,7 +23,8 @@ def converged(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLE
     Runs that are not done are False.
     """
     span = results.leader_return_max - results.leader_return_min
-    return final(results.equilibrium_gap, window) <= tolerance * span
+    close: xr.DataArray = final(results.equilibrium_gap, window) <= tolerance * span
+    return close
 
 
 def bootstrap_interval(values: xr.DataArray, dim: str = "seed", confidence: float = 0.95) -> xr.DataArray:
@@ -42,7 +43,9 @@ def bootstrap_interval(values: xr.DataArray, dim: str = "seed", confidence: floa
         found = bootstrap((kept,), np.mean, confidence_level=confidence, method="percentile", rng=rng)
         return np.array(found.confidence_interval)
 
-    bounds: xr.DataArray = xr.apply_ufunc(one, values, input_core_dims=[[dim]], output_core_dims=[["bound"]], vectorize=True)
+    bounds: xr.DataArray = xr.apply_ufunc(
+        one, values, input_core_dims=[[dim]], output_core_dims=[["bound"]], vectorize=True
+    )
     return bounds.assign_coords(bound=["low", "high"])
 
 

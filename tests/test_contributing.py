@@ -78,4 +78,3 @@ sweep = parse_sweep("game: {{rounds: 2}}", "added", {settings})
 print(result.error or result.arrays["leader_return"].shape)
 """
     assert run(extended, "-c", code).strip() == "(3,)"
-

@@ -23,7 +23,9 @@ SET_UP, TESTS, _, USE = blocks("sh")
 
 
 def test_ci_runs_the_commands_of_the_readme_word_for_word() -> None:
-    marked = [line.removesuffix(" # README") for line in (ROOT / ".ci/run").read_text().splitlines() if "# README" in line]
+    marked = [
+        line.removesuffix(" # README") for line in (ROOT / ".ci/run").read_text().splitlines() if "# README" in line
+    ]
     assert marked == [SET_UP.strip(), TESTS.strip()]
 
 
@@ -34,8 +36,12 @@ def test_the_sweep_file_of_the_readme_is_valid() -> None:
     assert yaml.safe_load(text)["payoffs"]["my_game"][1][0] == [5, 0]
 
 
-@pytest.mark.parametrize("line", [line for line in USE.splitlines() if line.startswith(("stackpop solve", "stackpop games"))])
-def test_commands_that_need_no_sweep(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "line", [line for line in USE.splitlines() if line.startswith(("stackpop solve", "stackpop games"))]
+)
+def test_commands_that_need_no_sweep(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", shlex.split(line))
     with pytest.raises(SystemExit) as ended:
         main()

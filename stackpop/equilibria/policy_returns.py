@@ -28,6 +28,7 @@ class UnitGame:
 
     @cached_property
     def batch(self) -> GameBatch:
+        """The game alone, with each player's payoffs scaled to [0, 1]."""
         payoffs = GameBatch.of([self.game]).payoffs
         low, high = payoffs.amin((0, 1, 2)), payoffs.amax((0, 1, 2))
         width = torch.where(high > low, high - low, torch.ones_like(low))

@@ -121,7 +121,7 @@ def _climb(attempt: Climb) -> Array:
         return last[key]
 
     sums = np.kron(np.eye(states), np.ones(rows))  # [leader_state, leader_state · row]
-    constraints: list[dict[str, Any]] = [{"type": "eq", "fun": lambda x: sums @ x - 1, "jac": lambda x: sums}]
+    constraints: list[dict[str, Any]] = [{"type": "eq", "fun": lambda x: sums @ x - 1, "jac": lambda _: sums}]
     if at(attempt.start.ravel()).slack.size:
         slack_rows = {"fun": lambda x: at(x).slack, "jac": lambda x: at(x).slack_gradient.reshape(-1, x.size)}
         constraints.append({"type": "ineq", **slack_rows})

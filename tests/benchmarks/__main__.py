@@ -87,7 +87,9 @@ def many_runs(folder: Path) -> Path:
     seeds = ", ".join(map(str, range(1, 841)))
     rates = ", ".join(f"{0.001 * k:g}" for k in range(1, 11))
     file = folder / "many.yaml"
-    file.write_text(text.replace("seed: [1, 2, 3, 4, 5]", f"seed: [{seeds}]\n  leader.lr: [{rates}]").replace("  lr: 0.008\n", ""))
+    file.write_text(
+        text.replace("seed: [1, 2, 3, 4, 5]", f"seed: [{seeds}]\n  leader.lr: [{rates}]").replace("  lr: 0.008\n", "")
+    )
     return file
 
 

@@ -13,9 +13,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from slow_play import MEMORIES, random_game, random_policies, random_uniforms
 from torch import Tensor
 
+from slow_play import MEMORIES, random_game, random_policies, random_uniforms
 from stackpop.equilibria import best_responses
 from stackpop.errors import SpecError
 from stackpop.games import Game, GameBatch, Memory, all_tables, named_payoffs, table_index

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
-import slow_play
 import torch
-from slow_play import MEMORIES, SlowRound, random_game, random_policies, random_uniforms
 from torch import Tensor
 
+import slow_play
+from slow_play import MEMORIES, SlowRound, random_game, random_policies, random_uniforms
 from stackpop.games import GameBatch, Memory, table_index
 from stackpop.games.play import (
     LeaderEpisodes,

@@ -6,11 +6,11 @@ import dataclasses
 import itertools
 
 import pytest
-import slow_play
 import torch
-from slow_play import MEMORIES, random_game, random_policies, random_uniforms
 from torch import Tensor
 
+import slow_play
+from slow_play import MEMORIES, random_game, random_policies, random_uniforms
 from stackpop.games import (
     FOLLOWER,
     LEADER,

@@ -1,0 +1,75 @@
+"""Analysis on small datasets whose answers are known by hand."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from stackpop.analysis import bootstrap_interval, converged, final, summary
+
+NAN = np.nan
+
+
+def results(gaps: list[list[list[float]]], status: list[list[int]]) -> xr.Dataset:
+    """A dataset [matrix, seed, iteration] with equilibrium 10 and returns between 0 and 100."""
+    gap = xr.DataArray(gaps, dims=("matrix", "seed", "iteration"))
+    coords = {
+        "matrix": [f"game{i}" for i in range(gap.sizes["matrix"])],
+        "seed": range(1, 1 + gap.sizes["seed"]),
+        "iteration": range(1, 1 + gap.sizes["iteration"]),
+    }
+    exact = {"equilibrium_pure": 10.0, "leader_return_min": 0.0, "leader_return_max": 100.0}
+    dataset = xr.Dataset({"equilibrium_gap": gap, "leader_return": 10 - gap, "leader_return_greedy": 10 - gap})
+    dataset["status"] = (("matrix", "seed"), status)
+    each = {name: ("matrix", [value] * gap.sizes["matrix"]) for name, value in exact.items()}
+    return dataset.assign_coords(coords | each)
+
+
+def test_final_is_the_mean_over_the_last_iterations_that_a_run_made() -> None:
+    curve = results([[[9, 4, 2], [8, 6, NAN]]], [[2, 2]]).equilibrium_gap
+    np.testing.assert_array_equal(final(curve, window=2), [[3, 7]])
+
+
+def test_a_run_that_is_not_done_is_missing_and_not_converged() -> None:
+    found = results([[[NAN, NAN], [0, 0]]], [[0, 2]])
+    np.testing.assert_array_equal(final(found.equilibrium_gap), [[NAN, 0]])
+    np.testing.assert_array_equal(converged(found), [[False, True]])
+
+
+def test_converged_allows_one_percent_of_the_span_and_any_excess() -> None:
+    found = results([[[1.0], [1.01], [-50.0]]], [[2, 2, 2]])
+    np.testing.assert_array_equal(converged(found), [[True, False, True]])
+
+
+def test_bootstrap_interval_is_that_of_two_equally_likely_values() -> None:
+    low, high = bootstrap_interval(xr.DataArray([0.0, 1.0], dims="seed")).values
+    assert (low, high) == (0, 1)  # each is the mean of a quarter of all resamples
+
+
+def test_bootstrap_interval_narrows_with_seeds_and_is_the_same_every_time() -> None:
+    values = xr.DataArray(np.random.default_rng(1).normal(size=(2, 400)), dims=("matrix", "seed"))
+    many, few = (np.ptp(bootstrap_interval(values.isel(seed=slice(n))).values, axis=1) for n in (400, 25))
+    assert (many < few / 2).all()
+    xr.testing.assert_identical(bootstrap_interval(values), bootstrap_interval(values))
+    expected = values.mean("seed").values[:, None] + np.array([-1, 1]) * 1.96 / 20
+    np.testing.assert_allclose(bootstrap_interval(values), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("values", [[3.0], [NAN, 3.0], [NAN]])
+def test_one_seed_or_none_gives_no_interval(values: list[float]) -> None:
+    assert np.isnan(bootstrap_interval(xr.DataArray(values, dims="seed"))).all()
+
+
+def test_summary_counts_what_is_missing() -> None:
+    found = summary(results([[[0.0], [2.0]], [[NAN], [4.0]]], [[2, 2], [3, 2]]))
+    np.testing.assert_array_equal(found.equilibrium, [10, 10])
+    np.testing.assert_array_equal(found.leader_return, [9, 6])
+    np.testing.assert_array_equal(found.gap, [1, 4])
+    np.testing.assert_array_equal(found.converged, [1, 0])
+    np.testing.assert_array_equal(found.done, [2, 1])
+    np.testing.assert_array_equal(found.runs, [2, 2])
+
+
+def test_summary_of_a_sweep_without_a_seed_axis() -> None:
+    found = summary(results([[[0.0]]], [[2]]).isel(seed=0, drop=True))
+    assert found.leader_return.item() == 10
+    assert found.runs.item() == 1
