@@ -15,18 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from stackpop.errors import SpecError, StackpopError, explain
+from stackpop.errors import FailedRunsError, SpecError, StackpopError, explain
 
 if TYPE_CHECKING:
     from stackpop.sweep import RunsPerTask
 
 INTERRUPTED, INTERNAL_ERROR = 130, 70
-
-
-class FailedRunsError(StackpopError):
-    """The sweep is over, and some of its runs failed."""
-
-    exit_code = 1
 
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ from pathlib import Path
 import dask
 from distributed import Client, LocalCluster
 
-from stackpop.errors import ClusterError, explain
+from stackpop.errors import ClusterError, SchedulerLostError, explain
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
@@ -31,18 +31,6 @@ DASK_SETTINGS = {
     "distributed.admin.low-level-log-length": 1000,
     "distributed.scheduler.dashboard.tasks.task-stream-length": 1000,
 }
-
-
-class SchedulerLostError(ClusterError):
-    """The scheduler was there and went away, which is not the user's mistake."""
-
-    exit_code = 1
-
-    def __init__(self) -> None:
-        super().__init__(
-            "scheduler: expected it to stay, got no connection any more; what was finished is in the store, "
-            "run the same command again to resume"
-        )
 
 
 @dataclass(frozen=True)
@@ -77,6 +65,8 @@ class ClusterOptions:
 def connect(options: ClusterOptions) -> Iterator[Client]:
     """A client of the chosen cluster; a local one is started for the occasion and stopped at the end.
 
+    It does not become Dask's default: the caller's other computations, like loading results, stay where they were.
+
     Raises:
         ClusterError: no scheduler answers, or a port is taken.
     """
@@ -85,7 +75,7 @@ def connect(options: ClusterOptions) -> Iterator[Client]:
             with _existing(options) as client:
                 yield client
         else:
-            with _local(options) as cluster, Client(cluster) as client:
+            with _local(options) as cluster, Client(cluster, set_as_default=False) as client:
                 yield client
 
 
@@ -133,7 +123,7 @@ def _dashboard_port(wanted: int | None) -> int:
 def _existing(options: ClusterOptions) -> Client:
     address = _address_in(options.scheduler_file) if options.scheduler_file is not None else str(options.scheduler)
     try:
-        return Client(address, timeout=CONNECT_SECONDS)
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError):
         raise ClusterError(
             explain(

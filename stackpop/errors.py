@@ -31,6 +31,24 @@ class ClusterError(StackpopError):
     """No Dask cluster could be started or reached, or it went away."""
 
 
+class SchedulerLostError(ClusterError):
+    """The scheduler was there and went away, which is not the user's mistake."""
+
+    exit_code = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "scheduler: expected it to stay, got no connection any more; what was finished is in the store, "
+            "run the same command again to resume"
+        )
+
+
+class FailedRunsError(StackpopError):
+    """The sweep is over, and some of its runs failed."""
+
+    exit_code = 1
+
+
 def explain(field: str, *, expected: str, got: object, remedy: str = "") -> str:
     """One line: the field, what was expected, what came, and what to do."""
     line = f"{field}: expected {expected}, got {got}"

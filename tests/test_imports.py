@@ -17,7 +17,7 @@ ALLOWED = {
     "games": {"errors", "settings"},
     "equilibria": {"errors", "settings", "games"},
     "learners": {"errors", "settings", "games", "equilibria"},  # equilibria for the exact oracle, and for it alone
-    "spec": {"errors", "settings", "games", "learners"},
+    "spec": {"errors", "settings", "games", "equilibria", "learners"},
     "evaluation": {"games", "equilibria"},
     "training": {"errors", "games", "equilibria", "learners", "spec", "evaluation", "results"},
     "store": {"errors", "spec", "results"},

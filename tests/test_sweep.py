@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, default_client
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -278,6 +278,19 @@ def test_run_sweep_refuses_what_it_would_ignore(client: Client, tmp_path: Path) 
             stackpop.run_sweep(sweep(), runs_per_task=size, client=client)
     with pytest.raises(ClusterError, match="expected one of them, got both"):
         ClusterOptions(scheduler="tcp://127.0.0.1:1", scheduler_file="s.json")
+
+
+def test_sweep_leaves_other_computations_where_they_were(client: Client, tmp_path: Path) -> None:
+    """Had its client become Dask's default, xarray would load results through the cluster of a sweep."""
+
+    class Onlooker(Recorder):
+        def announce(self, plan: Plan, dashboard: str | None) -> None:
+            super().announce(plan, dashboard)
+            assert default_client() is client
+
+    onlooker = Onlooker()
+    execute(sweep(), SweepOptions(tmp_path / "s.zarr", cluster=ClusterOptions(workers=1)), onlooker)
+    assert len(onlooker.plans) == 1
 
 
 @pytest.mark.slow

@@ -15,25 +15,31 @@ ENUMERATION_LIMIT = 2**27  # (pairs of tables) times (world states + rounds): so
 CHUNK_ELEMENTS = 2**20  # integers [leader_table, follower_table, world] held at once: 8 MiB an array
 
 
+def enumeration_size(game: Game) -> float:
+    """Decimal logarithm of the steps to play every leader table against every follower table.
+
+    A logarithm, because the number of tables itself can have a million digits.
+    """
+    steps = 1 + game.rows * game.columns + game.rounds
+    return log10(game.rows) * game.leader_states + log10(game.columns) * game.follower_states + log10(steps)
+
+
 def check_enumerable(game: Game) -> None:
     """Refuse, before anything is allocated, a game with too many pairs of tables.
 
     Raises:
         TooLargeError: the enumeration would exceed `ENUMERATION_LIMIT`.
     """
-    steps = 1 + game.rows * game.columns + game.rounds
-    # Logarithms, because the number of tables itself can have a million digits.
-    leader_tables, follower_tables = log10(game.rows) * game.leader_states, log10(game.columns) * game.follower_states
-    total = leader_tables + follower_tables + log10(steps)
-    if total <= log10(ENUMERATION_LIMIT):
+    size = enumeration_size(game)
+    if size <= log10(ENUMERATION_LIMIT):
         return
     raise TooLargeError(
         explain(
             f"{game.rows}x{game.columns} game with memory {game.memory!r} and {game.rounds} rounds",
             expected=f"at most {ENUMERATION_LIMIT:,} steps to enumerate",
             got=(
-                f"about 10^{total:.1f} ({game.rows}^{game.leader_states} leader tables x"
-                f" {game.columns}^{game.follower_states} follower tables x {steps} world states and rounds)"
+                f"about 10^{size:.1f} ({game.rows}^{game.leader_states} leader tables x"
+                f" {game.columns}^{game.follower_states} follower tables x world states and rounds)"
             ),
             remedy="use fewer actions or rounds" + ("" if game.memory == "none" else ", or a smaller memory"),
         )

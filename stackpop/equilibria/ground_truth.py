@@ -18,13 +18,13 @@ from stackpop.games import Game
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The leader's equilibrium returns in one game, offset included; NaN throughout where returns overflow.
+    """The leader's equilibrium returns in one game, offset included; NaN where returns overflow.
 
     pure, pure_pessimistic: best deterministic table, follower ties broken for and against the leader.
     resample: best stochastic leader under the published protocol (numerical, read as >=).
     behavioural: best stochastic leader when the follower answers the policy itself (numerical, read as >=).
     mixed: exact optimum of a one-shot game, NaN for others.
-    leader_return_min, leader_return_max: what an episode can pay the leader.
+    leader_return_min, leader_return_max: what an episode can pay the leader; infinite where returns overflow.
     tolerance: of the numerical values, in returns.
     """
 
@@ -46,7 +46,8 @@ def ground_truth(game: Game) -> GroundTruth:
     """
     check_enumerable(game)
     if _overflows(game):
-        return GroundTruth(*[math.nan] * len(fields(GroundTruth)))
+        unknown = dict.fromkeys((field.name for field in fields(GroundTruth)), math.nan)
+        return GroundTruth(**unknown | {"leader_return_min": -math.inf, "leader_return_max": math.inf})
     unit = UnitGame(game)
     best = best_responses(game)
     pure = pure_commitment(game, best)

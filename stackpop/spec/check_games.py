@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stackpop.equilibria import ENUMERATION_LIMIT, enumeration_size
 from stackpop.errors import SpecError, did_you_mean
 from stackpop.games import MATRICES, Game, Payoffs, check_payoffs
 from stackpop.spec.check_settings import RawAxes, mapping
@@ -67,15 +68,27 @@ def _own_game(document: Document, label: str, value: object) -> dict[str, Payoff
     return {}
 
 
-def check_tables(document: Document, games: Mapping[str, Payoffs], axes: RawAxes, memories: Sequence[Any]) -> None:
-    """Refuse games in which a player has too many deterministic tables to enumerate."""
+def check_tables(
+    document: Document, games: Mapping[str, Payoffs], axes: RawAxes, memories: Sequence[Any], rounds: int
+) -> None:
+    """Refuse games of at most so many rounds in which there are too many deterministic tables to enumerate."""
     for loc, label in matrix_places(document, axes).items():
-        for game in (Game(games[label], memory) for memory in memories if label in games):
-            for player, actions, states in (
-                ("leader", game.rows, game.leader_states),
-                ("follower", game.columns, game.follower_states),
-            ):
-                if states * math.log2(actions) > math.log2(MAX_TABLES):  # the number itself can be too long to write
-                    got = f"{actions}^{states} with memory {game.memory}"
-                    advice = "use a smaller game.memory (joint > opponent > none) or fewer actions"
-                    document.refuse(loc, expected=f"at most {MAX_TABLES} {player} tables", got=got, remedy=advice)
+        for game in (Game(games[label], memory, rounds) for memory in memories if label in games):
+            for expected, got in _too_many(game):
+                advice = "use a smaller game.memory (joint > opponent > none) or fewer actions"
+                document.refuse(loc, expected=expected, got=f"{got} with memory {game.memory}", remedy=advice)
+
+
+def _too_many(game: Game) -> Iterator[tuple[str, str]]:
+    """What was expected of the number of tables, and what it is, wherever that is too much."""
+    refused = False
+    for player, actions, states in (
+        ("leader", game.rows, game.leader_states),
+        ("follower", game.columns, game.follower_states),
+    ):
+        if states * math.log2(actions) > math.log2(MAX_TABLES):  # the number itself can be too long to write
+            refused = True
+            yield f"at most {MAX_TABLES} {player} tables", f"{actions}^{states}"
+    if not refused and enumeration_size(game) > math.log10(ENUMERATION_LIMIT):
+        steps = f"about {10 ** enumeration_size(game):.1g} in {game.rounds} rounds"
+        yield f"at most {ENUMERATION_LIMIT} steps to play all pairs of tables", steps

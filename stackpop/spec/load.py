@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stackpop.errors import SpecError, did_you_mean, explain
+from stackpop.games import Game
 from stackpop.spec.check_axes import axis_values, raw_axes
 from stackpop.spec.check_games import check_tables, played_games
 from stackpop.spec.check_settings import given_settings, resolved_settings, used_kinds
@@ -100,8 +101,9 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
     settings = {name: resolved_settings(document, name, given[name], kinds[name], raw) for name in SECTIONS}
     axes = {axis: axis_values(document, axis, values, kinds) for axis, values in raw.items()}
     games = played_games(document, raw)
-    memories = axes.get("game.memory") or [settings["game"].get("memory", "joint")]
-    check_tables(document, games, raw, memories)
+    memories = axes.get("game.memory") or [settings["game"].get("memory", Game.memory)]
+    rounds = max(map(int, axes.get("game.rounds") or [settings["game"].get("rounds", Game.rounds)]))
+    check_tables(document, games, raw, memories, rounds)
     if "matrix" not in axes:
         settings[""]["matrix"] = document.value.get("matrix")
     return SweepSpec(_name(document, default_name), _description(document), axes, games, settings)

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
-from stackpop.errors import TooLargeError
 from stackpop.games import Game
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec
@@ -15,14 +14,11 @@ FollowerResults = dict[str, TrainingResult]  # by follower_id
 
 
 def solve_game(game: Game) -> dict[str, float]:
-    """Exact values of one game, by the store's names; those that are too large to find are left out."""
+    """Exact values of one game, by the store's names."""
     _single_thread()
     from stackpop.equilibria import ground_truth
 
-    try:
-        truth = ground_truth(game)
-    except TooLargeError:
-        return {}
+    truth = ground_truth(game)
     return {
         "equilibrium_pure": truth.pure,
         "equilibrium_resample": truth.resample,

@@ -173,7 +173,8 @@ def test_client_is_asked_to_stop(undisturbed: tuple[Path, float], number: signal
         assert time.monotonic() - asked < 10
         until(lambda: not worker_processes(sweep.pid), 5)
         lines = (folder / "err").read_text().splitlines()
-    assert code == 130, lines
+    # Python kills itself anew if the first signal met C code that runs Python code; a shell shows 130 for both.
+    assert code in (130, -signal.SIGINT), lines
     assert lines == ["error: stopped; what was finished is recorded, the same command goes on from there"]
     if (folder / store).exists():
         assert read_progress(folder / store).leaders.counts[Status.RUNNING] == 0
