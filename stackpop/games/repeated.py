@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -150,8 +150,12 @@ def _observation(memory: Memory, rows: int, columns: int) -> tuple[Tensor, Tenso
     return last_column.masked_fill(start, 0), last_row.masked_fill(start, 0)
 
 
+@lru_cache(maxsize=64)
 def all_tables(states: int, actions: int) -> Tensor:
-    """Every deterministic table [table, state] -> action, in lexicographic order (state 0 most significant)."""
+    """Every deterministic table [table, state] -> action, in lexicographic order (state 0 most significant).
+
+    The tensor is shared between callers: it is not to be written to.
+    """
     return torch.tensor(list(itertools.product(range(actions), repeat=states)), dtype=torch.int64)
 
 

@@ -22,11 +22,12 @@ FollowerSettings = ContextualSettings | ExactSettings
 
 
 class Leader(Protocol):
-    """A population of leaders. The caller plays `policy`, then owns the batch it hands to `update`."""
+    """A population of leaders. The caller plays `policy`, then owns the batch it hands to `update`.
 
-    @property
-    def policy(self) -> Tensor:
-        """Action probabilities [run, state, action], a fresh tensor each time."""
+    policy: action probabilities [run, state, action]; every update makes a new tensor of it.
+    """
+
+    policy: Tensor
 
     def update(self, decisions: Decisions) -> None:
         """Learn from one batch of everything the leaders decided."""

@@ -44,12 +44,8 @@ class ContextualFollower:
 
     def __init__(self, settings: Sequence[ContextualSettings], logits: Tensor) -> None:
         self.logits = logits
+        self.policy = torch.softmax(logits, -1)  # [run, context, state, action]
         self._adam = Adam(self.logits, torch.tensor([s.lr for s in settings], dtype=logits.dtype))
-
-    @property
-    def policy(self) -> Tensor:
-        """Action probabilities [run, context, state, action]."""
-        return torch.softmax(self.logits, -1)
 
     @property
     def replies(self) -> Tensor:
@@ -61,4 +57,5 @@ class ContextualFollower:
         _, _, states, actions = self.logits.shape
         cells = ((context[..., None] * states + state) * actions + action).flatten(1)
         returns = sum_by_cell(cells, return_to_go.flatten(1), self.logits[0].numel()).view_as(self.logits)
-        self._adam.step(reinforce_gradient(self.logits, returns, cells.shape[1]))
+        self._adam.step(reinforce_gradient(self.policy, returns, cells.shape[1]))
+        self.policy = torch.softmax(self.logits, -1)

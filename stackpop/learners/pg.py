@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
-from torch import Tensor
 
 from stackpop.learners.adam import Adam
 from stackpop.learners.streams import Streams
@@ -36,16 +35,13 @@ class PGLeader:
 
     def __init__(self, settings: Sequence[PGSettings], states: int, actions: int, streams: Streams) -> None:
         self.logits = normalised_init(streams.normal(states, actions))
+        self.policy = torch.softmax(self.logits, -1)  # [run, state, action]
         self._adam = Adam(self.logits, torch.tensor([s.lr for s in settings], dtype=self.logits.dtype))
-
-    @property
-    def policy(self) -> Tensor:
-        """Action probabilities [run, state, action]."""
-        return torch.softmax(self.logits, -1)
 
     def update(self, decisions: Decisions) -> None:
         """One REINFORCE update on a batch."""
         _, states, actions = self.logits.shape
         cells = decisions.state * actions + decisions.action
         returns = sum_by_cell(cells, decisions.return_to_go, states * actions).view_as(self.logits)
-        self._adam.step(reinforce_gradient(self.logits, returns, cells.shape[1]))
+        self._adam.step(reinforce_gradient(self.policy, returns, cells.shape[1]))
+        self.policy = torch.softmax(self.logits, -1)

@@ -54,15 +54,11 @@ class PPOLeader:
         self._gradient = torch.empty_like(params)
         shapes, sizes = [(-1, states, actions), (-1, states)], [table.numel() for table in start]
         self.logits, self.values = (x.view(shape) for x, shape in zip(params.split(sizes), shapes, strict=True))
+        self.policy = torch.softmax(self.logits, -1)  # [run, state, action]
         self._logit_gradient, self._value_gradient = (
             x.view(shape) for x, shape in zip(self._gradient.split(sizes), shapes, strict=True)
         )
         self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=params.dtype)
-
-    @property
-    def policy(self) -> Tensor:
-        """Action probabilities [run, state, action]."""
-        return torch.softmax(self.logits, -1)
 
     def update(self, decisions: Decisions) -> None:
         """One PPO update on a batch: all epochs, then the adaptation of the KL coefficient."""
@@ -77,6 +73,7 @@ class PPOLeader:
             surrogate.gradient(log_policy, out=self._logit_gradient)
             value_gradient(self.values, self._value_gradient)
             self._adam.step(self._gradient)
+        self.policy = torch.softmax(self.logits, -1)
         # As in RLlib, the divergence is the one the last epoch saw before its step.
         self._adapt((kept * (before - log_policy)).flatten(1).cumsum(1)[:, -1, None, None])
 

@@ -51,10 +51,10 @@ def logit_gradient(log_policy_gradient: Tensor, policy: Tensor, out: Tensor | No
     return torch.sub(log_policy_gradient, policy * total, out=out)
 
 
-def reinforce_gradient(logits: Tensor, returns: Tensor, samples: int) -> Tensor:
+def reinforce_gradient(policy: Tensor, returns: Tensor, samples: int) -> Tensor:
     """Gradient of the REINFORCE loss -mean(log p(a|s) · R) in the logits.
 
-    logits: [..., state, action]; returns: [..., state, action], the sum of R over the samples of each
+    policy: [..., state, action] probabilities; returns: [..., state, action], the sum of R over the samples of each
     cell; samples: how many samples the mean is over. (Williams, 1992.)
     """
-    return logit_gradient(returns / -samples, torch.softmax(logits, -1))
+    return logit_gradient(returns / -samples, policy)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import time
 from collections.abc import Sequence
+from functools import cache
 
 from stackpop.games import Game
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+KEPT_BYTES = 2**28
 
 FollowerResults = dict[str, TrainingResult]  # by follower_id
 
 
 def solve_game(game: Game) -> dict[str, float]:
     """Exact values of one game, by the store's names."""
-    _single_thread()
+    _prepare_worker()
     from stackpop.equilibria import ground_truth
 
     truth = ground_truth(game)
@@ -30,7 +35,7 @@ def solve_game(game: Game) -> dict[str, float]:
 
 def train_follower_pack(specs: Sequence[FollowerSpec]) -> FollowerResults:
     """Train followers of one shape."""
-    _single_thread()
+    _prepare_worker()
     from stackpop.training import train_followers
 
     results = train_followers(specs)
@@ -42,7 +47,7 @@ def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResult
 
     A leader whose follower failed fails with it, and the others go on.
     """
-    _single_thread()
+    _prepare_worker()
     from stackpop.training import train_leaders
 
     followers = {key: result for pack in trained for key, result in pack.items()}
@@ -57,10 +62,20 @@ def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResult
     ]
 
 
-def _single_thread() -> None:
+@cache
+def _prepare_worker() -> None:
+    """Once a process: one torch thread, and freed memory kept for the next tensor.
+
+    Dask tells the allocator to hand every freed block back to the system, and training frees and takes
+    the same megabytes thousands of times a second: with that, a pack of 60 takes twice as long.
+    """
     import torch
 
     torch.set_num_threads(1)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; elsewhere there is nothing to undo
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES // 8)
 
 
 def _signed(result: TrainingResult) -> TrainingResult:

@@ -18,7 +18,9 @@ def test_the_reinforce_gradient_is_that_of_one_loss_a_sample() -> None:
     loss = -(torch.log_softmax(logits, -1)[row, batch.state, batch.action] * batch.return_to_go).mean(1).sum()
     (expected,) = torch.autograd.grad(loss, logits)
     sums = sum_by_cell(cells, batch.return_to_go, states * actions).view(runs, states, actions)
-    torch.testing.assert_close(reinforce_gradient(logits.detach(), sums, samples), expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        reinforce_gradient(torch.softmax(logits.detach(), -1), sums, samples), expected, rtol=1e-12, atol=1e-13
+    )
 
 
 def test_the_logit_gradient_is_the_chain_rule_through_log_softmax() -> None:
