@@ -30,10 +30,11 @@ def learning_curves(results: xr.Dataset) -> Any:
         StackpopError: the results have other dims than matrix, seed and iteration.
     """
     hvplot.extension("matplotlib")
-    extra = [str(dim) for dim in results.leader_return.dims if dim not in ("matrix", "seed", "iteration")]
-    if extra:
-        problem = explain("results", expected="dims matrix, seed, iteration", got=", ".join(extra))
-        raise StackpopError(f"{problem}; choose one value of each with .sel")
+    dims = [str(dim) for dim in results.leader_return.dims]
+    if sorted(dims) != ["iteration", "matrix", "seed"]:
+        remedy = "choose one value of another dim with .sel, add a missing one with .expand_dims"
+        expected = "the dims matrix, seed, iteration"
+        raise StackpopError(explain("results", expected=expected, got=", ".join(dims), remedy=remedy))
     updates = np.unique(np.geomspace(1, results.sizes["iteration"], POINTS).round().astype(int))
     curves = results[["leader_return", "leader_return_greedy"]].sel(iteration=updates).load()
     panels = [_panel(curves.sel(matrix=matrix)) for matrix in results.matrix.values]

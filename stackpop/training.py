@@ -93,11 +93,12 @@ def _result(arrays: Arrays, error: str, started: float, runs: int) -> TrainingRe
 
 
 def _not_finite(arrays: Arrays) -> str:
-    """An error message if any number is not finite, else nothing."""
+    """An error message if any number is not finite, or not in the single precision of the store; else nothing."""
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            update = 1 + int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
-            return f"{name} is not finite from update {update} on: are the payoffs too large?"
+        sound = np.isfinite(array) & (np.abs(array) <= np.finfo(np.float32).max)
+        if not sound.all():
+            update = 1 + int(np.argwhere(~sound)[0][0])
+            return f"{name} is not finite, or beyond what is stored, from update {update} on: are the payoffs too large?"
     return ""
 
 

@@ -31,7 +31,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 ONLY_IN = {
-    "distributed": {"cluster", "sweep", "display"},  # display names the Client's type, and imports nothing of it
+    "distributed": {"cluster", "sweep"},
     "dask": {"cluster", "sweep"},
     "hvplot": {"plots"},
     "holoviews": {"plots"},

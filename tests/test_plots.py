@@ -48,6 +48,8 @@ def test_save_writes_the_format_of_the_ending(results: xr.Dataset, tmp_path: Pat
     assert file.read_bytes().startswith(start)
 
 
-def test_another_axis_is_one_clear_sentence(results: xr.Dataset) -> None:
-    with pytest.raises(StackpopError, match=r"expected dims matrix, seed, iteration, got leader_lr; choose one value"):
+def test_other_axes_are_one_clear_sentence(results: xr.Dataset) -> None:
+    with pytest.raises(StackpopError, match=r"matrix, seed, iteration, got leader_lr, matrix.*; choose one value"):
         learning_curves(results.expand_dims("leader_lr"))
+    with pytest.raises(StackpopError, match=r"got seed, iteration; .*expand_dims"):
+        learning_curves(results.isel(matrix=0))

@@ -127,6 +127,20 @@ MISTAKES = {
     "unknown memory": (
         "matrix: hero\ngame: {memory: jiont}", "2:16", "expected 'none', 'opponent' or 'joint'", "'joint'?",
     ),
+    "a list as matrix": (
+        "matrix: [hero, chicken]", "1:9", "matrix: expected a known game, got a list", "list several under `axes:",
+    ),
+    "a list as setting": (
+        "matrix: hero\nleader: {lr: [0.1, 0.2]}", "2:14", "leader.lr: expected a number, got a list", "under `axes:`",
+    ),
+    "a section as matrix": ("matrix: {a: 1}", "1:9", "matrix: expected a known game, got a section", "name one"),
+    "a list in the axis matrix": (
+        "axes: {matrix: [[hero], chicken]}", "1:17", "axes.matrix[0]: expected one value, got a list", "list numbers",
+    ),
+    "null in an axis": (
+        "matrix: hero\naxes: {leader.value_clip: [10, null]}",
+        "2:32", "axes.leader.value_clip[1]: expected one value, got nothing", "a sweep of its own",
+    ),
     "matrix twice": ("matrix: hero\naxes: {matrix: [battle]}", "2:8", "either a setting or an axis", "remove one"),
     "setting and axis": (
         "matrix: hero\nseed: 1\naxes: {seed: [1]}", "3:8", "either a setting or an axis", "remove one",

@@ -67,15 +67,17 @@ class PPOLeader:
         gains, losses, visits = self._advantage_sums(decisions)
         kept = visits * before.exp()  # [run, state, action], the weights of the KL divergence
         surrogate = Surrogate(before, gains, losses, self._kl_coefficient * kept, self.settings.clip)
-        log_policy = before
+        log_policies = torch.zeros_like(before)  # summed over the epochs
         for _ in range(self.settings.epochs):
             log_policy = torch.log_softmax(self.logits, -1)
+            log_policies += log_policy
             surrogate.gradient(log_policy, out=self._logit_gradient)
             value_gradient(self.values, self._value_gradient)
             self._adam.step(self._gradient)
         self.policy = torch.softmax(self.logits, -1)
-        # As in RLlib, the divergence is the one the last epoch saw before its step.
-        self._adapt((kept * (before - log_policy)).flatten(1).cumsum(1)[:, -1, None, None])
+        # As in RLlib, the mean divergence over the epochs, each measured before its step.
+        divergence = kept * (before - log_policies / self.settings.epochs)
+        self._adapt(divergence.flatten(1).cumsum(1)[:, -1, None, None])
 
     def _value_loss(self, decisions: Decisions) -> ValueGradient:
         states, settings = self.values.shape[1], self.settings

@@ -61,6 +61,8 @@ def axis_values(
         loc = ("axes", axis, position)
         if not isinstance(raw, bool | int | float | str):
             advice = "list numbers, words, or true and false"
+            if raw is None:
+                advice += "; a setting that is null needs a sweep of its own"
             document.refuse(loc, expected="one value", got=shown(raw), remedy=advice)
             continue
         value = raw if axis == "matrix" else _setting(document, axis, position, raw, kinds)

@@ -17,6 +17,7 @@ from stackpop.spec.runs import WORD
 
 # A contextual follower has a row for each leader table, and exact evaluation visits every table of either player.
 MAX_TABLES = 4096
+_NO_NAME = "name one, for instance prisoners_dilemma, or list several under `axes: {matrix: [...]}`"
 
 
 def played_games(document: Document, axes: RawAxes) -> dict[str, Payoffs]:
@@ -28,7 +29,7 @@ def played_games(document: Document, axes: RawAxes) -> dict[str, Payoffs]:
         if isinstance(label, str) and label in known:
             games[label] = known[label]
         elif not isinstance(label, str) or label not in defined:
-            advice = did_you_mean(label, defined) if isinstance(label, str) else "for instance prisoners_dilemma"
+            advice = did_you_mean(label, defined) if isinstance(label, str) else _NO_NAME
             document.refuse(loc, expected="a known game", got=shown(label), remedy=advice)
     return games
 
@@ -73,7 +74,9 @@ def check_tables(
 ) -> None:
     """Refuse games of at most so many rounds in which there are too many deterministic tables to enumerate."""
     for loc, label in matrix_places(document, axes).items():
-        for game in (Game(games[label], memory, rounds) for memory in memories if label in games):
+        if not isinstance(label, str) or label not in games:
+            continue  # refused already
+        for game in (Game(games[label], memory, rounds) for memory in memories):
             for expected, got in _too_many(game):
                 advice = "use a smaller game.memory (joint > opponent > none) or fewer actions"
                 document.refuse(loc, expected=expected, got=f"{got} with memory {game.memory}", remedy=advice)

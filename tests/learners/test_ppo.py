@@ -27,8 +27,8 @@ class NaivePPO:
         before = torch.log_softmax(self.logits.detach(), -1)[state]  # [sample, action]
         advantage = returns - self.values.detach()[state]
         advantage = (advantage - advantage.mean()) / max(1e-4, advantage.std(unbiased=False).item())
-        for _ in range(self.settings.epochs):
-            divergence = self._epoch(before, state, action, returns, advantage)
+        epochs = [self._epoch(before, state, action, returns, advantage) for _ in range(self.settings.epochs)]
+        divergence = sum(epochs) / len(epochs)
         target = self.settings.kl_target
         self.kl_coefficient *= 1.5 if divergence > 2 * target else 0.5 if divergence < target / 2 else 1
 
