@@ -14,7 +14,16 @@ import torch
 from torch import Tensor
 
 from stackpop import equilibria
-from stackpop.games import FOLLOWER, LEADER, Game, GameBatch, all_tables, table_index, table_returns
+from stackpop.games import (
+    FOLLOWER,
+    LEADER,
+    Game,
+    GameBatch,
+    all_tables,
+    policy_table_returns,
+    table_index,
+    table_returns,
+)
 from stackpop.games.play import play_leader
 
 # Entries of the largest intermediate tensor: small enough to stay in a core's cache.
@@ -47,28 +56,6 @@ def _solve(game: Game) -> tuple[Tensor, ...]:
     equilibrium = torch.tensor(float(best.leader_optimistic.max()), dtype=torch.float64)
     rounding = torch.from_numpy(equilibria.rounding(GameBatch.of([game])))[FOLLOWER]
     return equilibrium, torch.from_numpy(best.follower_return), rounding
-
-
-def policy_table_returns(game: GameBatch, policy: Tensor) -> Tensor:
-    """Exact returns of stochastic leaders against every deterministic follower table.
-
-    policy: [run, iteration, leader_state, row]; result: [run, iteration, follower_table, player].
-    By backward recursion: V_t(w) = sum over a of p(a|w) (r(a, b) + V_{t+1}(1 + a + rows·b)), b = table(w).
-    """
-    runs, iterations = policy.shape[:2]
-    tables = all_tables(game.follower_states, game.columns)[:, game.follower_observation]  # [table, world]
-    outcome = torch.arange(game.rows) + game.rows * tables[..., None]  # [table, world, row]
-    chance = policy[..., game.leader_observation, :].unsqueeze(2)  # [run, iteration, 1, world, row]
-    rewards = game.payoffs.permute(0, 3, 2, 1).flatten(2)[:, :, None, None]  # [run, player, 1, 1, outcome]
-    index = outcome.flatten(1).expand(runs, 2, iterations, -1, -1)
-    value = torch.zeros(runs, 2, iterations, len(tables), game.worlds, dtype=policy.dtype)
-    for _ in range(game.rounds):
-        then = (rewards + value[..., 1:]).gather(-1, index).unflatten(-1, outcome.shape[1:])
-        now = chance[:, None, ..., 0] * then[..., 0]
-        for a in range(1, game.rows):
-            now += chance[:, None, ..., a] * then[..., a]
-        value = now
-    return value[..., 0].permute(0, 2, 3, 1)
 
 
 def context_chances(policy: Tensor) -> Tensor:

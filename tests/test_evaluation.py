@@ -19,10 +19,17 @@ from stackpop.evaluation import (
     context_chances,
     evaluate,
     mean_return,
-    policy_table_returns,
     sampled_returns,
 )
-from stackpop.games import Game, GameBatch, Memory, all_tables, expected_returns, named_payoffs
+from stackpop.games import (
+    Game,
+    GameBatch,
+    Memory,
+    all_tables,
+    expected_returns,
+    named_payoffs,
+    policy_table_returns,
+)
 from support import random_payoffs, random_policy
 
 # Rows and columns differ where the game stays small, so that no two axes can be confused.

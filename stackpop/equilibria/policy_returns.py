@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stackpop.games import LEADER, Game, GameBatch, all_tables, expected_returns
+from stackpop.games import LEADER, Game, GameBatch, all_tables, policy_table_returns
 
 CHUNK_ELEMENTS = 2**18  # floats [policy, follower_table, world, player] held at once: they stay in the cache
 TOLERANCE = 1e-6  # stated accuracy and allowed follower regret, as a share of the range of returns
@@ -35,14 +35,10 @@ class UnitGame:
         return GameBatch((payoffs - low) / width, self.game.memory, self.game.rounds)
 
     @cached_property
-    def followers(self) -> torch.Tensor:
-        """Every follower table, [follower_table, state]."""
-        return all_tables(self.game.follower_states, self.game.columns)
-
-    @cached_property
     def _replies(self) -> NDArray[np.int64]:
         """The follower's action in each world state, [follower_table, world]."""
-        return self.followers[:, self.batch.follower_observation].numpy()
+        tables = all_tables(self.game.follower_states, self.game.columns)
+        return tables[:, self.batch.follower_observation].numpy()
 
     @cached_property
     def _rewards(self) -> Array:
@@ -57,14 +53,9 @@ class UnitGame:
 
     def returns(self, policies: Array) -> Array:
         """Returns [policy, follower_table, player] of policies [policy, leader_state, row]."""
-        replies = torch.nn.functional.one_hot(self.followers, self.game.columns).to(self.batch.payoffs.dtype)
-        chunk = max(1, CHUNK_ELEMENTS // (2 * len(replies) * self.batch.worlds))
-        leaders = torch.from_numpy(policies)[None, :, None]
-        parts = [
-            expected_returns(self.batch, leaders[:, first : first + chunk], replies[None, None])[0]
-            for first in range(0, len(policies), chunk)
-        ]
-        return torch.cat(parts).numpy()
+        chunk = max(1, CHUNK_ELEMENTS // (2 * len(self._replies) * self.batch.worlds))
+        parts = torch.from_numpy(policies)[None].split(chunk, dim=1)
+        return torch.cat([policy_table_returns(self.batch, part)[0] for part in parts]).numpy()
 
     def returns_and_gradients(self, policy: Array) -> tuple[Array, Array]:
         """Returns [follower_table, player] of one policy [leader_state, row], and their gradients in it.

@@ -9,6 +9,7 @@ from stackpop.games.repeated import (
     Memory,
     all_tables,
     expected_returns,
+    policy_table_returns,
     table_index,
     table_returns,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "expected_returns",
     "named_payoffs",
     "parse_payoffs",
+    "policy_table_returns",
     "table_index",
     "table_returns",
 ]

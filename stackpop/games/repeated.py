@@ -214,3 +214,25 @@ def expected_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tenso
                 now = now + chance * then[..., None, :]
         value = now
     return value[..., 0, :]
+
+
+def policy_table_returns(game: GameBatch, policy: Tensor) -> Tensor:
+    """Exact returns of stochastic leaders against every deterministic follower table.
+
+    policy: [run, policy, leader_state, row]; result: [run, policy, follower_table, player].
+    By backward recursion: V_t(w) = sum over a of p(a|w) (r(a, b) + V_{t+1}(1 + a + rows·b)), b = table(w).
+    """
+    runs, policies = policy.shape[:2]
+    tables = all_tables(game.follower_states, game.columns)[:, game.follower_observation]  # [table, world]
+    outcome = torch.arange(game.rows) + game.rows * tables[..., None]  # [table, world, row]
+    chance = policy[..., game.leader_observation, :].unsqueeze(2)  # [run, policy, 1, world, row]
+    rewards = game.payoffs.permute(0, 3, 2, 1).flatten(2)[:, :, None, None]  # [run, player, 1, 1, outcome]
+    index = outcome.flatten(1).expand(runs, 2, policies, -1, -1)
+    value = torch.zeros(runs, 2, policies, len(tables), game.worlds, dtype=policy.dtype)
+    for _ in range(game.rounds):
+        then = (rewards + value[..., 1:]).gather(-1, index).unflatten(-1, outcome.shape[1:])
+        now = chance[:, None, ..., 0] * then[..., 0]
+        for a in range(1, game.rows):
+            now += chance[:, None, ..., a] * then[..., a]
+        value = now
+    return value[..., 0].permute(0, 2, 3, 1)

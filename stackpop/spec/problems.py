@@ -87,9 +87,9 @@ def expectation(error: ErrorDetails) -> str:
 
 def remedy(error: ErrorDetails, model: type[Settings]) -> str:
     """What to do about an error that pydantic found in a value of `model`."""
-    if isinstance(error["input"], list):
-        return "to sweep a setting, list its values under `axes:`"
     value, kind = error["input"], error["type"]
+    if isinstance(value, list):
+        return "to sweep a setting, list its values under `axes:`"
     if kind in ("float_type", "int_type") and isinstance(value, str) and _is_number(value):
         return "write the number without quotes"
     if kind == "literal_error" and isinstance(value, str):
