@@ -98,7 +98,7 @@ def _not_finite(arrays: Arrays) -> str:
         sound = np.isfinite(array) & (np.abs(array) <= np.finfo(np.float32).max)
         if not sound.all():
             update = 1 + int(np.argwhere(~sound)[0][0])
-            return f"{name} is not finite, or beyond what is stored, from update {update} on: are the payoffs too large?"
+            return f"{name} is not finite, or too large to store, from update {update} on: are the payoffs too large?"
     return ""
 
 

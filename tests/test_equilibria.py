@@ -253,7 +253,7 @@ def test_returns_and_gradients_agree_with_autograd(memory: Memory) -> None:
     np.testing.assert_allclose(unit.returns(policy[None])[0], returns, rtol=1e-12)
 
     variable = torch.from_numpy(policy).requires_grad_()
-    replies = torch.nn.functional.one_hot(unit.followers, game.columns).double()
+    replies = torch.nn.functional.one_hot(all_tables(game.follower_states, game.columns), game.columns).double()
     expected = expected_returns(unit.batch, variable[None, None], replies[None])[0]
     for table, player in itertools.product(range(len(returns)), (LEADER, FOLLOWER)):
         (gradient,) = torch.autograd.grad(expected[table, player], variable, retain_graph=True)

@@ -75,7 +75,7 @@ MISTAKES = {
     "infinite rate": ("matrix: hero\nleader: {lr: .inf}", "2:14", "leader.lr: expected a finite number", "0.008"),
     "negative seed": ("matrix: hero\nseed: -1", "2:7", "seed: expected a number of at least 0, got -1", "default is 1"),
     "huge seed": ("matrix: hero\nseed: 9223372036854775808", "2:7", "seed: expected a number below 92", "default is 1"),
-    "null in an axis": (
+    "null where null is a setting": (
         "matrix: hero\naxes: {leader.value_clip: [1, null]}", "2:31", "expected one value, got nothing", "",
     ),
     "list in an axis": (
@@ -137,7 +137,7 @@ MISTAKES = {
     "a list in the axis matrix": (
         "axes: {matrix: [[hero], chicken]}", "1:17", "axes.matrix[0]: expected one value, got a list", "list numbers",
     ),
-    "null in an axis": (
+    "null where null is a setting": (
         "matrix: hero\naxes: {leader.value_clip: [10, null]}",
         "2:32", "axes.leader.value_clip[1]: expected one value, got nothing", "a sweep of its own",
     ),
