@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,11 +17,15 @@ from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.core import rpc
+from distributed.security import Security
 
 from stackpop.errors import ClusterError, SchedulerLostError, explain
+from stackpop.provenance import source_hash
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
+ANSWER_SECONDS = 5  # for a scheduler to say that it is one
 CONNECT_SECONDS = 10
 WAIT_SECONDS = 0.5  # between two looks for a worker
 DASK_SETTINGS = {
@@ -59,6 +65,18 @@ class ClusterOptions:
         if self.workers is not None and self.workers < 1:
             remedy = f"leave it out for one a core ({local_workers()})"
             raise ClusterError(explain("workers", expected="1 or more", got=self.workers, remedy=remedy))
+
+
+def check_available(options: ClusterOptions) -> None:
+    """A quick look whether the chosen cluster can be had; nothing is started.
+
+    Raises:
+        ClusterError: as `connect` would.
+    """
+    if options.scheduler is not None or options.scheduler_file is not None:
+        _address(options)
+    else:
+        _dashboard_port(options.dashboard_port)
 
 
 @contextmanager
@@ -121,10 +139,16 @@ def _dashboard_port(wanted: int | None) -> int:
 
 
 def _existing(options: ClusterOptions) -> Client:
+    return Client(_address(options), timeout=CONNECT_SECONDS, set_as_default=False)
+
+
+def _address(options: ClusterOptions) -> str:
+    """Where a scheduler answers. It is asked first, for a client that finds none hangs and complains at its end."""
     address = _address_in(options.scheduler_file) if options.scheduler_file is not None else str(options.scheduler)
     try:
-        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError):
+        with ThreadPoolExecutor(1) as thread:  # of its own: a notebook's runs an event loop already
+            thread.submit(asyncio.run, _identify(address)).result()
+    except Exception:  # whatever comes of an address that is none, or of a stranger who listens there
         raise ClusterError(
             explain(
                 "scheduler",
@@ -133,6 +157,14 @@ def _existing(options: ClusterOptions) -> Client:
                 remedy="check it, start one with `dask scheduler`, or leave it out for a local cluster",
             )
         ) from None
+    return address
+
+
+async def _identify(address: str) -> None:
+    """Raises something unless a scheduler answers at an address."""
+    arguments = Security().get_connection_args("client")
+    async with rpc(address, timeout=ANSWER_SECONDS, connection_args=arguments) as scheduler:
+        await asyncio.wait_for(scheduler.identity(n_workers=0), ANSWER_SECONDS)
 
 
 def _address_in(scheduler_file: str) -> str:
@@ -189,10 +221,7 @@ class Workers:
             if isinstance(theirs, OSError):
                 continue  # it left before it could answer
             if theirs != mine:
-                got = theirs if isinstance(theirs, dict) else f"{type(theirs).__name__}: {theirs}"
-                expected = f"the client's versions {mine}"
-                remedy = "install the same on every worker"
-                raise ClusterError(explain(f"worker {address}", expected=expected, got=got, remedy=remedy))
+                raise ClusterError(_difference(address, mine, theirs))
             self._checked.add(address)
 
 
@@ -212,4 +241,16 @@ def _say_no_more(_: str) -> None:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("stackpop", "torch", "numpy")}
+    packages = {name: version(name) for name in ("stackpop", "torch", "numpy")}
+    return {**packages, "stackpop's source": source_hash()}
+
+
+def _difference(address: str, mine: dict[str, str], theirs: object) -> str:
+    """What a worker has that the client has not."""
+    expected, got = "the client's versions", f"{type(theirs).__name__}: {theirs}"
+    if isinstance(theirs, dict):
+        differ = [name for name in mine if theirs.get(name) != mine[name]]
+        expected = ", ".join(f"{name} {mine[name]}" for name in differ)
+        got = ", ".join(f"{name} {theirs.get(name, 'unknown')}" for name in differ)
+    remedy = "install the client's versions on every worker"
+    return explain(f"worker {address}", expected=expected, got=got, remedy=remedy)

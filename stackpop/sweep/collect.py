@@ -139,7 +139,7 @@ class Collector:
         future = self._submit("leader", labels, specs[0].run_id, train_leader_pack, specs, trained)
         for index, _ in pack:
             self._writer.leaders.mark_running(index)
-        self.progress.running += len(pack)
+        self.progress.in_flight += len(pack)
         self._watch(LeaderTask(future, pack, attempt))
 
     def _trained_followers(self, pack: LeaderPack) -> list[Future[Any] | FollowerResults]:
@@ -196,7 +196,7 @@ class Collector:
                 self.progress.env_steps += _env_steps(result[spec.follower_id])
                 self.progress.followers_done += 1
         else:
-            self.progress.running -= len(task.pack)
+            self.progress.in_flight -= len(task.pack)
             for (index, _), one in zip(task.pack, result, strict=True):
                 self._record_leader(index, one, task.attempt)
 
@@ -212,13 +212,20 @@ class Collector:
         if isinstance(task, SolveTask):
             if task.attempt < MOST_ATTEMPTS:
                 self._games.append((task.index, task.attempt + 1))
+            else:
+                self._unsolved(task.index, error)
         elif isinstance(task, LeaderTask):
-            self.progress.running -= len(task.pack)
+            self.progress.in_flight -= len(task.pack)
             if len(task.pack) == 1 and task.attempt >= MOST_ATTEMPTS:
                 result = TrainingResult({}, f"{type(error).__name__}: {error}")
                 self._record_leader(task.pack[0][0], result, task.attempt)
             else:
                 self._again.extend(([item], task.attempt + 1) for item in task.pack)
+
+    def _unsolved(self, index: Index, error: Exception) -> None:
+        label, _ = self._game(index)
+        reason = f"{type(error).__name__}: {error}"
+        self._watcher.warn(f"{label}: no exact values, solving failed {MOST_ATTEMPTS} times, the last with {reason}")
 
     def _count_written(self) -> None:
         """Only what is durable counts as done."""

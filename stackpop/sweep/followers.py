@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,8 @@ from stackpop.spec import FollowerSpec, SweepSpec
 from stackpop.store import GroupWriter, Status
 from stackpop.sweep.plan import Index
 
-REMEMBERED = 4096
+REMEMBERED_BYTES = 2**26  # a follower's logits are some hundred bytes, or some hundred thousand
+OBJECT_BYTES = 1024  # of a result besides its arrays
 _ALIVE = ("pending", "finished")
 
 
@@ -27,7 +27,8 @@ class Followers:
     def __init__(self, spec: SweepSpec, writer: GroupWriter | None) -> None:
         self._spec, self._writer = spec, writer
         self._training: dict[Index, Future[Any]] = {}
-        self._known: OrderedDict[Index, TrainingResult] = OrderedDict()
+        self._known: dict[Index, TrainingResult] = {}  # the oldest first
+        self._known_bytes = 0
 
     def index_of(self, run: Index) -> Index:
         """Where the follower of a leader run is."""
@@ -66,7 +67,17 @@ class Followers:
         self._remember(index, TrainingResult(kept, result.error))
 
     def _remember(self, index: Index, result: TrainingResult) -> TrainingResult:
+        self._forget(index)
         self._known[index] = result
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        self._known_bytes += _bytes(result)
+        while self._known_bytes > REMEMBERED_BYTES and len(self._known) > 1:
+            self._forget(next(iter(self._known)))
         return result
+
+    def _forget(self, index: Index) -> None:
+        if known := self._known.pop(index, None):
+            self._known_bytes -= _bytes(known)
+
+
+def _bytes(result: TrainingResult) -> int:
+    return OBJECT_BYTES + sum(array.nbytes for array in result.arrays.values())

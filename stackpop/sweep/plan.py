@@ -61,7 +61,7 @@ def make_plan(
     needed = np.zeros(0, dtype=np.int64)
     reused = 0
     if followers is not None:
-        needed = np.unique(follower_positions(spec, _with_follower(spec, pending)))
+        needed = np.unique(follower_positions(spec, with_follower(spec, pending)))
         reused = int((followers.flat[needed] == Status.DONE).sum())
     return Plan(
         spec,
@@ -81,7 +81,7 @@ def _pack_size(wanted: RunsPerTask, runs: int, threads: int) -> int:
     return max(1, min(LARGEST_PACK, -(-runs // threads)))
 
 
-def _with_follower(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
+def with_follower(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
     """Those of the runs at `flat` whose oracle is trained; where the oracle is an axis, others are computed."""
     oracles = spec.labels.get("follower_oracle")
     if oracles is None:
@@ -102,14 +102,14 @@ def follower_positions(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
 
 def packs(plan: Plan) -> Iterator[list[tuple[Index, RunSpec]]]:
     """The pending runs in packs of one shape, made as they are asked for."""
-    runs = ((index, plan.spec.run(index)) for index in _indices(plan))
+    indices = (index_at(plan.spec, flat) for flat in plan.pending)
+    runs = ((index, plan.spec.run(index)) for index in indices)
     yield from grouped(runs, lambda item: item[1].pack_key, plan.runs_per_task)
 
 
-def _indices(plan: Plan) -> Iterator[Index]:
-    shape = plan.spec.shape
-    for flat in plan.pending:
-        yield tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
+def index_at(spec: SweepSpec, flat: int) -> Index:
+    """The position in a sweep's grid of a flat index."""
+    return tuple(int(i) for i in np.unravel_index(flat, spec.shape)) if spec.shape else ()
 
 
 def grouped(items: Iterator[T], key: Callable[[T], str], size: int) -> Iterator[list[T]]:

@@ -12,7 +12,8 @@ from stackpop.sweep.plan import Plan
 class Progress:
     """Counts of one sweep; updated by the sweep, read by its watcher.
 
-    done, failed: runs durable in the store, those of earlier sweeps included. running: runs in flight.
+    done, failed: runs durable in the store, those of earlier sweeps included. in_flight: runs that
+    train, and the few that wait on the cluster for a thread or for their followers.
     threads: worker threads there are. env_steps: environment steps of everything trained since `started`,
     followers included.
     """
@@ -20,7 +21,7 @@ class Progress:
     plan: Plan
     done: int
     failed: int
-    running: int = 0
+    in_flight: int = 0
     threads: int = 0
     followers_done: int = 0
     env_steps: int = 0
@@ -54,6 +55,9 @@ class Watcher:
 
     def waiting(self, message: str) -> None:
         """There is no worker yet."""
+
+    def warn(self, message: str) -> None:
+        """Something went wrong that stops nothing."""
 
     def announce(self, plan: Plan, dashboard: str | None) -> None:
         """The plan, once, before any work; `dashboard` is its address, if there is one."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stackpop.cluster import ClusterOptions, Workers, connect, dashboard
+from stackpop.cluster import ClusterOptions, Workers, check_available, connect, dashboard
 from stackpop.errors import ClusterError, SpecError, explain
 from stackpop.spec import SweepSpec, load_sweep
 from stackpop.store import ResultsWriter, open_results
@@ -83,7 +83,10 @@ def execute(
 ) -> Progress:
     """Plan, submit, collect, record; a cluster is started only if something is missing."""
     watcher = watcher or Watcher()
-    with ResultsWriter(options.store_path(spec), spec) as writer:
+    path = options.store_path(spec)
+    if client is None and not os.path.exists(path):
+        check_available(options.cluster)  # first, for a cluster that cannot be had must leave no empty store behind
+    with ResultsWriter(path, spec) as writer:
         plan = survey(spec, options, writer, threads=1)
         if not len(plan.pending) and not writer.missing_ground_truth():
             watcher.announce(plan, None)
