@@ -19,6 +19,6 @@ def source_hash() -> str:
     package = Path(__file__).resolve().parent
     digest = sha256()
     for name, path in sorted((path.relative_to(package).as_posix(), path) for path in package.rglob("*.py")):
-        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:_LENGTH]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import stackpop
+from stackpop.equilibria import ground_truth
 from stackpop.errors import StoreError
+from stackpop.games import MATRICES, Game, parse_payoffs
+from stackpop.provenance import source_hash
 from stackpop.results import TrainingResult
+from stackpop.spec import RunSpec
+from stackpop.spec.sections import SECTIONS
 from stackpop.store import ResultsWriter, Status, bytes_per_run, open_results, read_progress, read_statuses
-from stackpop.store.layout import block_shape
+from stackpop.store.layout import block_shape, chunk_length
 from stackpop.store.lock import lock_path
-from stackpop.store.schema import FOLLOWER_VARIABLES, GROUND_TRUTH, LEADER_VARIABLES
+from stackpop.store.schema import COMPUTED_ORACLES, FOLLOWER_VARIABLES, GROUND_TRUTH, LEADER_VARIABLES
 
 GAMES = ("chicken", "prisoners_dilemma", "stag_hunt")
 LEADER_SIZES = {"iteration": 4, "post_iteration": 2, "state": 5, "action": 2}
@@ -61,7 +69,7 @@ class Sweep:
 
     @property
     def follower_dims(self) -> tuple[str, ...]:
-        return tuple(dim for dim in self.dims if dim in ("matrix", "seed"))
+        return tuple(dim for dim in self.dims if dim in ("matrix", "seed", "follower_oracle"))
 
 
 def leader_result(seed: int, sizes: Mapping[str, int] = LEADER_SIZES, error: str = "") -> TrainingResult:
@@ -245,6 +253,20 @@ def test_ground_truth_is_asked_for_once(store: Path) -> None:
     assert float(open_results(store).equilibrium_pure.sel(matrix="prisoners_dilemma")) == 30.0
 
 
+def test_the_ground_truth_of_a_game_whose_returns_overflow_is_known(store: Path) -> None:
+    truth = ground_truth(Game(parse_payoffs("1e308,1 0,0 / 0,0 1,1"), "none", 10, 0.0))
+    names = {variable.name: variable.name.removeprefix("equilibrium_") for variable in GROUND_TRUTH}
+    with ResultsWriter(store, Sweep()) as writer:
+        writer.record_ground_truth((1,), {name: getattr(truth, of) for name, of in names.items()})
+        writer.flush()
+        assert writer.missing_ground_truth() == [(0,), (2,)]
+    with ResultsWriter(store, Sweep()) as writer:
+        assert writer.missing_ground_truth() == [(0,), (2,)]
+    ds = open_results(store).load()
+    assert np.isnan(ds.equilibrium_pure[1])
+    assert (ds.leader_return_min[1], ds.leader_return_max[1]) == (-np.inf, np.inf)
+
+
 def test_a_sweep_without_axes_is_one_run(store: Path) -> None:
     with ResultsWriter(store, Sweep(labels={})) as writer:
         assert writer.missing_ground_truth() == [()]
@@ -323,6 +345,32 @@ def test_inner_dims_grow(store: Path, dim: str) -> None:
         check_padded(ds[variable.name][2, 1].values, leader_result(5).arrays[variable.name], variable.fill)
     with ResultsWriter(store, Sweep()):
         assert open_results(store).sizes[dim] == 21, "a smaller sweep takes nothing away"
+
+
+def test_an_extended_store_has_the_chunks_of_a_fresh_one(store: Path) -> None:
+    small = {"iteration": 4, "post_iteration": 0, "state": 1, "action": 2}
+    large = {"iteration": 300, "post_iteration": 500, "state": 5, "action": 3}
+    few, many = Sweep(leader_sizes=small), Sweep(leader_sizes=large)
+    for sweep, path in ((few, store), (many, store), (many, store.with_name("fresh.zarr"))):
+        with ResultsWriter(path, sweep) as writer:
+            writer.leaders.record((0, 0), leader_result(1, sweep.leader_sizes))
+    files = [sum(found.is_file() for found in path.rglob("*")) for path in (store, store.with_name("fresh.zarr"))]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(("updates", "runs"), [(4, 256), (500, 64), (5000, 64)])
+def test_a_chunk_holds_more_runs_where_curves_are_short(store: Path, updates: int, runs: int) -> None:
+    with ResultsWriter(store, Sweep(leader_sizes={**LEADER_SIZES, "iteration": updates})):
+        pass
+    assert np.prod(open_results(store).entropy.encoding["chunks"]) == runs * 512
+
+
+def test_chunks_leave_room_for_usual_sizes_and_split_long_curves() -> None:
+    assert {chunk_length(f"{kind}iteration", size) for kind in ("", "post_", "follower_") for size in (0, 2, 5000)} == {
+        512
+    }
+    assert [chunk_length("state", size) for size in (1, 5, 10)] == [8, 8, 16]
+    assert [chunk_length("context", size) for size in (2, 32, 81)] == [32, 32, 128]
 
 
 def test_followers_are_added_when_a_sweep_begins_to_train_them(store: Path) -> None:
@@ -448,9 +496,18 @@ def test_a_file_in_the_place_of_the_parent_folder(store: Path) -> None:
         ResultsWriter(store / "x.zarr", Sweep())
 
 
-def test_an_address_is_no_local_folder() -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda address: ResultsWriter(address, Sweep()),
+        lambda address: read_statuses(address, Sweep()),
+        read_progress,
+        open_results,
+    ],
+)
+def test_an_address_is_no_local_folder(use: Callable[[str], object]) -> None:
     with pytest.raises(StoreError, match="expected a local folder, got 's3://bucket/x'"):
-        ResultsWriter("s3://bucket/x", Sweep())
+        use("s3://bucket/x")
 
 
 def test_an_empty_folder_becomes_a_store(store: Path) -> None:
@@ -487,6 +544,30 @@ def test_progress_lists_failed_runs_with_their_labels(store: Path) -> None:
     assert failure.error == "overflow in payoffs"
     assert progress.followers is not None
     assert progress.followers.counts[Status.PENDING] == 6
+
+
+@pytest.mark.parametrize("dims", [("follower_oracle", "seed"), ("seed", "follower_oracle")])
+def test_progress_leaves_out_followers_that_are_never_trained(store: Path, dims: tuple[str, ...]) -> None:
+    labels: dict[str, tuple[Any, ...]] = {"follower_oracle": ("exact", "contextual"), "seed": (1, 2, 3)}
+    with ResultsWriter(store, Sweep(labels={dim: labels[dim] for dim in dims})) as writer:
+        assert writer.followers is not None
+        for seed in (0, 1):
+            at = {"follower_oracle": 1, "seed": seed}
+            writer.followers.record(tuple(at[dim] for dim in dims), follower_result(seed))
+    followers = read_progress(store).followers
+    assert followers is not None
+    assert followers.sizes == {"follower_oracle": 1, "seed": 3}
+    assert (followers.counts[Status.DONE], followers.counts[Status.PENDING]) == (2, 1)
+    assert read_progress(store).leaders.total == 6
+
+
+def test_the_computed_oracles_are_those_that_train_nothing() -> None:
+    kinds = {oracle: model() for oracle, model in SECTIONS["follower"].kinds.items()}
+    run = RunSpec(matrix="chicken", payoffs=MATRICES["chicken"])
+    untrained = {
+        o for o, settings in kinds.items() if run.model_copy(update={"follower": settings}).follower_spec() is None
+    }
+    assert untrained == set(COMPUTED_ORACLES)
 
 
 # --- kills, full disks, read-only folders ---------------------------------------------------------------------------
@@ -558,6 +639,31 @@ def check_intact(store: Path) -> int:
                 found = ds[variable.name].values[tuple(index)]
                 np.testing.assert_array_equal(found, arrays[variable.name].astype(variable.dtype))
     return int((leaders.status == Status.DONE).sum())
+
+
+def test_labels_and_documents_are_on_the_disk_before_and_after_the_commit(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, Sweep())
+    synced: list[str] = []
+    fsync, replace_file = os.fsync, os.replace
+
+    def note_sync(descriptor: int) -> None:
+        synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), store))
+        fsync(descriptor)
+
+    def note_rename(source: Path, target: Path) -> None:
+        synced.append(f"-> {os.path.relpath(target, store)}")
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_rename)
+    with ResultsWriter(store, Sweep(labels={"matrix": GAMES, "seed": (1, 2, 3)})):
+        pass
+    commit = synced.index("-> zarr.json")
+    before, after = synced[:commit], synced[commit:]
+    assert {"zarr.json.partial", "seed/c/0", "followers/seed/c/0", "followers"} <= set(before)
+    assert after[1] == "."
 
 
 @pytest.fixture
@@ -644,7 +750,8 @@ for node in tree.subtree:
         assert "units" in variable.attrs or "units" in variable.encoding, name
         assert variable.dtype != object, name
         str(variable.values)
-    for key in ("title", "spec", "settings", "schema_version", "created_at", "Conventions", "zarr_version"):
+    versions = ("schema_version", "zarr_version", "source_hash")
+    for key in ("title", "spec", "settings", "created_at", "Conventions", *versions):
         assert node.attrs[key], key
 assert "stackpop" not in sys.modules
 """
@@ -655,6 +762,21 @@ def test_plain_xarray_reads_the_store_without_stackpop_or_warnings(store: Path) 
     command = [sys.executable, "-c", NOTEBOOK, str(store)]
     answer = subprocess.run(command, cwd=store.parent, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
+
+
+def test_the_source_hash_names_the_code(tmp_path: Path) -> None:
+    package = tmp_path / "stackpop"
+    shutil.copytree(Path(stackpop.__file__).parent, package)
+    command = [sys.executable, "-c", "from stackpop.provenance import source_hash; print(source_hash())"]
+
+    def hash_of_copy() -> str:
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    same = hash_of_copy()
+    with (package / "games" / "play.py").open("a") as file:
+        file.write("# changed")
+    assert re.fullmatch("[0-9a-f]{12}", same)
+    assert same == source_hash() != hash_of_copy()
 
 
 def test_the_ground_truth_is_named_in_the_schema_once() -> None:

@@ -3,10 +3,13 @@
 Plain xarray reads the metadata of all arrays from one file: the root's zarr.json, with the consolidated metadata in
 it. Replacing that file by a rename is the commit: before it a reader sees the old sizes, after it the new ones, and
 never some of each. Array documents and new labels are in place by then; labels past the committed size do not show.
+Labels are synced to the disk before it and the root after, so that a power cut leaves one of the two states, too;
+the documents of single arrays are not, for the root repeats them all.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +23,20 @@ from stackpop.store.schema import FOLLOWERS, SCHEMA_VERSION
 
 _NAME = "zarr.json"
 _OTHER = "name another --store"
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # some network file systems, for folders
+
+
+def local_folder(path: str | os.PathLike[str]) -> Path:
+    """The absolute path of a store, one for all spellings, so that they share a lock.
+
+    Raises:
+        StoreError: an address like s3://bucket/name.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        remedy = "keep it in a local folder, and copy it from or to elsewhere"
+        raise StoreError(explain("store", expected="a local folder", got=repr(text), remedy=remedy))
+    return Path(text).resolve()
 
 
 def read_root(path: Path) -> Document:
@@ -103,7 +120,9 @@ def commit(folder: Path, arrays: Mapping[str, Document], attributes: Mapping[str
     nodes = dict(arrays)
     if below:
         nodes[FOLLOWERS] = group_document(attributes[FOLLOWERS], {})
-    _write(folder / _NAME, group_document(attributes[""], nodes))
+        sync(folder / FOLLOWERS)
+    sync(folder)  # the folders of new arrays
+    _write(folder / _NAME, group_document(attributes[""], nodes), durable=True)
     if below:
         _write(folder / FOLLOWERS / _NAME, group_document(attributes[FOLLOWERS], below))
 
@@ -119,12 +138,34 @@ def group_document(attributes: Mapping[str, Any], nodes: Mapping[str, Document])
     }
 
 
-def _write(path: Path, document: Document) -> None:
+def _write(path: Path, document: Document, *, durable: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{_NAME}.partial")  # only the holder of the store's lock writes, so one name will do
     with fresh.open("w", encoding="utf-8") as file:
         json.dump(document, file, indent=1, allow_nan=False)
+    if durable:
+        sync(fresh)  # or a power cut could leave the new name with nothing in it
     os.replace(fresh, path)
+    if durable:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """`sync` for a folder and everything in it."""
+    for path in (*folder.rglob("*"), folder):
+        sync(path)
 
 
 def remove_leftovers(folder: Path) -> None:

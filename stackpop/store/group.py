@@ -68,7 +68,7 @@ class GroupWriter:
         return tuple(int(places[k]) for places, k in zip(self._positions, index, strict=True))
 
     def record(self, index: Index, result: TrainingResult) -> None:
-        """Take the result of a run, to be written at the next flush.
+        """Take the result of a run, to be written at the next flush in the variables' types (mostly float32).
 
         Raises:
             StoreError: it holds an array that the store does not know or has no room for.
@@ -178,11 +178,13 @@ def _put(array: Array, fill: object, values: Mapping[Index, Any]) -> None:
     for corner, members in chunks.items():
         region = _region(corner, array)
         block = np.array(array[region], dtype=array.dtype)  # of one value, Zarr gives a scalar
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        # What float32 cannot hold becomes infinite here. To refuse such a run is training's part, not the store's.
+        with np.errstate(over="ignore"):
             for local, value in members:
                 block[local] = fill
                 if value is not None:
-                    block[local + tuple(slice(size) for size in np.shape(value))] = value
+                    inside = local + tuple(slice(size) for size in np.shape(value))
+                    block[inside] = np.asarray(value, dtype=block.dtype)
         array[region] = block
 
 

@@ -19,9 +19,14 @@ Document = dict[str, Any]  # the content of one zarr.json
 Scalar = str | int | float | bool | None
 Labels = NDArray[Any]  # 1-D, of bool, int64, float64 or variable-length strings
 
-CURVES_A_BLOCK = 64  # runs a chunk, at _CURVE_LENGTH values a curve; shorter curves share a chunk with more runs
-_CURVE_LENGTH = 512
+CURVES_A_BLOCK = 64  # runs a chunk, of the variables with inner dims
+SHORT_CURVES_A_BLOCK = 256  # the same, if their curves are short: many such runs end in a second
+_SHORT = 64  # iterations
 RUNS_A_CHUNK = 1024  # of the variables with one value a run
+_CURVE_LENGTH = 512  # iterations a chunk
+# Chunks stay as they are when a store is extended, so they leave room for the usual games and numbers of updates from
+# the start: room that is never used compresses to next to nothing.
+_LEAST_LENGTH = {"state": 8, "action": 4, "context": 32, "follower_state": 8, "follower_action": 4}
 _LABELS_A_CHUNK = 4096
 
 
@@ -150,8 +155,13 @@ def block_shape(sizes: Sequence[int], runs: int) -> tuple[int, ...]:
 
 
 def _curve_runs(layout: Layout) -> int:
-    length = max((size for dim, size in layout.sizes.items() if dim.endswith("iteration")), default=1)
-    return CURVES_A_BLOCK * min(max(_CURVE_LENGTH // power_of_two(length), 1), RUNS_A_CHUNK // CURVES_A_BLOCK)
+    longest = max(size for dim, size in layout.sizes.items() if dim not in _LEAST_LENGTH)
+    return SHORT_CURVES_A_BLOCK if longest <= _SHORT else CURVES_A_BLOCK
+
+
+def chunk_length(dim: str, size: int) -> int:
+    """The extent of a chunk along an inner dim of some size: a fixed number of iterations, all of any other dim."""
+    return max(_LEAST_LENGTH[dim], power_of_two(size)) if dim in _LEAST_LENGTH else _CURVE_LENGTH
 
 
 # --- documents ------------------------------------------------------------------------------------------------------
@@ -166,7 +176,7 @@ def array_documents(layout: Layout) -> dict[str, Document]:
     documents = {}
     for variable in layout.variables + RUN_VARIABLES + (STATUS,):
         inner = tuple(layout.sizes[dim] for dim in variable.dims)
-        chunks = (blocks if variable.dims else singles) + tuple(power_of_two(size) for size in inner)
+        chunks = (blocks if variable.dims else singles) + tuple(map(chunk_length, variable.dims, inner))
         documents[layout.path(variable.name)] = _document(
             variable, layout.run_dims + variable.dims, runs + inner, chunks, note
         )

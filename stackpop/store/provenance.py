@@ -1,4 +1,4 @@
-"""Where results come from: the sweep's text, the versions of what computed them, and the code's revision."""
+"""Where results come from: the sweep's text, the versions of what computed them, and the code itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stackpop.errors import StoreError
+from stackpop.provenance import source_hash
 from stackpop.store.layout import Sweep
 from stackpop.store.schema import FOLLOWERS, SCHEMA_VERSION
 
@@ -32,6 +33,7 @@ def group_attributes(spec: Sweep, stored: Mapping[str, Any]) -> dict[str, dict[s
         "Conventions": "CF-1.11",
         "python_version": platform.python_version(),
         **{f"{package}_version": _version(package) for package in _PACKAGES},
+        "source_hash": source_hash(),
         **({"git_revision": revision} if (revision := _git_revision()) else {}),
     }
     return {

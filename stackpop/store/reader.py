@@ -14,7 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from stackpop.errors import StoreError, explain
-from stackpop.store.documents import array_nodes, read_root
+from stackpop.store.documents import array_nodes, local_folder, read_root
 from stackpop.store.faults import storage_faults
 from stackpop.store.group import open_array
 from stackpop.store.layout import Document, Layout, Sweep
@@ -28,7 +28,7 @@ from stackpop.store.plan import (
     trains_followers,
 )
 from stackpop.store.provenance import check_comparable
-from stackpop.store.schema import FOLLOWERS, RUN_VARIABLES, STATUS, Status
+from stackpop.store.schema import COMPUTED_ORACLES, FOLLOWERS, ORACLE_DIM, RUN_VARIABLES, STATUS, Status
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,7 +46,10 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class GroupProgress:
-    """How far the runs of one group are: sizes of the swept dims, number of runs by status, failed runs."""
+    """How far the runs of one group are: sizes of the swept dims, number of runs by status, failed runs.
+
+    Followers of an oracle that is computed, never trained, are in none of these.
+    """
 
     sizes: Mapping[str, int]
     counts: Mapping[Status, int]
@@ -72,11 +75,11 @@ def open_results(path: str | os.PathLike[str], group: str | None = None) -> xr.D
     """The results of a sweep, loaded lazily: the leader runs, or with `group="followers"` the follower trainings.
 
     Raises:
-        StoreError: not a store of ours, from a newer version, or without that group.
+        StoreError: not a local folder, not a store of ours, from a newer version, or without that group.
     """
     import xarray as xr
 
-    folder = Path(path)
+    folder = local_folder(path)
     root = read_root(folder)
     if group is not None and group not in root["consolidated_metadata"]["metadata"]:
         remedy = "leave the group out: the sweep's oracle was exact and trained no followers"
@@ -89,9 +92,9 @@ def read_progress(path: str | os.PathLike[str]) -> Progress:
     """How far the sweep in a store is; safe while another process writes.
 
     Raises:
-        StoreError: not a store of ours, from a newer version, or unreadable.
+        StoreError: not a local folder, not a store of ours, from a newer version, or unreadable.
     """
-    folder = Path(path).resolve()
+    folder = local_folder(path)
     document = read_root(folder)
     dims = stored_dims(array_nodes(document))
     writer = writer_of(folder)
@@ -109,7 +112,7 @@ def read_statuses(path: str | os.PathLike[str], spec: Sweep) -> tuple[Statuses, 
     Raises:
         StoreError: as ResultsWriter does for a store that this sweep cannot use.
     """
-    folder = Path(path).resolve()
+    folder = local_folder(path)
     if holds_nothing(folder):
         documents, labels = {}, {}
     else:
@@ -150,6 +153,9 @@ def _bytes(layout: Layout) -> int:
 def _group_progress(root: zarr.Group, group: str, dims: tuple[str, ...], *, live: bool) -> GroupProgress:
     prefix = f"{group}/" if group else ""
     status = np.array(open_array(root, prefix + STATUS.name)[...])
+    if group == FOLLOWERS and ORACLE_DIM in dims:
+        trained = ~np.isin(np.asarray(open_array(root, prefix + ORACLE_DIM)[...]), COMPUTED_ORACLES)
+        status = status.compress(trained, axis=dims.index(ORACLE_DIM))
     if not live:
         status[status == Status.RUNNING] = Status.PENDING
     tally = np.bincount(status.ravel(), minlength=len(Status))

@@ -3,6 +3,8 @@
 The root dataset holds the leader runs, the group `followers` the follower trainings. A variable lists the dims that
 follow the swept ones. The inner dims of `followers` carry names of their own, because xarray lets a group share a
 dim with its parent only at equal length, and a follower may have another number of iterations, states and actions.
+
+Curves are kept as float32, although training computes in float64: beyond float32's range they would be infinite.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from enum import IntEnum
 
 SCHEMA_VERSION = 1
 FOLLOWERS = "followers"
+ORACLE_DIM = "follower_oracle"  # the dim of the axis follower.oracle
+COMPUTED_ORACLES = ("exact",)  # its labels whose rows in `followers` are never trained
 
 
 class Status(IntEnum):
@@ -41,8 +45,15 @@ class Variable:
 
 _IT = ("iteration",)
 _POST = ("post_iteration",)
-_EXACT = "Exact expectation under the current policies."
-_SAMPLED = "Mean over the sampled evaluation episodes."
+_EXACT = "Exact expectation: the leader's stochastic policy after the update, the follower greedy."
+_GREEDY = "Exact: the leader takes its most likely action in every state, the follower is greedy."
+_SAMPLED = "Mean over evaluation episodes of the stochastic leader and the greedy follower."
+_LOSS = (
+    "What a best response would earn more than {}: the best one table against the leader's policy, or with the "
+    "commitment 'replay' the best table against each answer of the leader."
+)
+_AFTER = "As {}, for the final leader, frozen, and its follower after further updates against it."
+_STEPS = "Cumulative steps of training, queries included; -1 where no iteration took place."
 
 LEADER_VARIABLES = (
     Variable("leader_return", _IT, "payoff", "leader return", _EXACT),
@@ -52,14 +63,14 @@ LEADER_VARIABLES = (
         _IT,
         "payoff",
         "leader return of the greedy policy",
-        "Exact expectation when the leader plays its most likely action in every state.",
+        _GREEDY,
     ),
     Variable(
         "follower_return_greedy",
         _IT,
         "payoff",
         "follower return against the greedy policy",
-        "Exact expectation when the leader plays its most likely action in every state.",
+        _GREEDY,
     ),
     Variable("leader_return_sampled", _IT, "payoff", "sampled leader return", _SAMPLED),
     Variable("follower_return_sampled", _IT, "payoff", "sampled follower return", _SAMPLED),
@@ -68,22 +79,22 @@ LEADER_VARIABLES = (
         _IT,
         "payoff",
         "gap to the equilibrium",
-        "Shortfall of leader_return against the leader's exact equilibrium value.",
+        "equilibrium_pure minus leader_return; negative where a stochastic leader earns more.",
     ),
     Variable(
         "follower_regret",
         _IT,
         "payoff",
         "follower regret",
-        "Shortfall of follower_return against the follower's exact best response.",
+        _LOSS.format("follower_return"),
     ),
-    Variable("entropy", _IT, "nat", "entropy of the leader policy", "Mean over states, after the update."),
+    Variable("entropy", _IT, "nat", "entropy of the leader policy", "Mean over its states, after the update."),
     Variable(
         "env_steps",
         _IT,
         "step",
         "environment steps so far",
-        "Cumulative steps of training; -1 where no iteration took place.",
+        _STEPS,
         dtype="int64",
         fill=-1,
     ),
@@ -94,22 +105,30 @@ LEADER_VARIABLES = (
         "leader policy",
         "Probability of each action in each state, after the update.",
     ),
-    Variable("post_leader_return", _POST, "payoff", "leader return after training", _EXACT),
-    Variable("post_follower_return", _POST, "payoff", "follower return after training", _EXACT),
+    Variable("post_leader_return", _POST, "payoff", "leader return after training", _AFTER.format("leader_return")),
+    Variable(
+        "post_follower_return", _POST, "payoff", "follower return after training", _AFTER.format("follower_return")
+    ),
     Variable(
         "post_leader_return_greedy",
         _POST,
         "payoff",
         "leader return of the greedy policy after training",
-        "Exact expectation when the frozen leader plays its most likely action in every state.",
+        _AFTER.format("leader_return_greedy"),
     ),
-    Variable("post_leader_return_sampled", _POST, "payoff", "sampled leader return after training", _SAMPLED),
+    Variable(
+        "post_leader_return_sampled",
+        _POST,
+        "payoff",
+        "sampled leader return after training",
+        _AFTER.format("leader_return_sampled"),
+    ),
     Variable(
         "post_follower_regret",
         _POST,
         "payoff",
         "follower regret after training",
-        "Shortfall of post_follower_return against the follower's exact best response.",
+        _AFTER.format("follower_regret"),
     ),
 )
 
@@ -121,23 +140,35 @@ FOLLOWER_VARIABLES = (
         _FOLLOWER_IT,
         "payoff",
         "summed follower regret",
-        "Shortfall against the exact best response, summed over the leader's deterministic commitments.",
+        "The greedy follower's shortfall against its exact best response, summed over all leader tables.",
     ),
     Variable(
         "follower_regret_worst",
         _FOLLOWER_IT,
         "payoff",
         "worst follower regret",
-        "Shortfall against the exact best response to the commitment where it is largest.",
+        "The same at the leader table where it is largest.",
     ),
-    Variable("follower_return", _FOLLOWER_IT, "payoff", "follower return", _EXACT),
-    Variable("follower_return_sampled", _FOLLOWER_IT, "payoff", "sampled follower return", _SAMPLED),
+    Variable(
+        "follower_return",
+        _FOLLOWER_IT,
+        "payoff",
+        "follower return",
+        "The greedy follower's exact return, mean over all leader tables.",
+    ),
+    Variable(
+        "follower_return_sampled",
+        _FOLLOWER_IT,
+        "payoff",
+        "sampled follower return",
+        "Mean over evaluation episodes of the stochastic follower against random leader tables.",
+    ),
     Variable(
         "env_steps",
         _FOLLOWER_IT,
         "step",
         "environment steps so far",
-        "Cumulative steps of training; -1 where no iteration took place.",
+        _STEPS,
         dtype="int64",
         fill=-1,
     ),
@@ -146,7 +177,7 @@ FOLLOWER_VARIABLES = (
         ("context", "follower_state", "follower_action"),
         "1",
         "logits of the trained follower",
-        "Final table over the leader's answers (context), the follower's state and action; exact bits.",
+        "Final table over the leader's answers (context), the follower's state and action, as training left it.",
         dtype="float64",
     ),
     Variable(
@@ -162,7 +193,8 @@ STATUS = Variable(
     (),
     "1",
     "status of the run",
-    "Results are complete where done; 'running' without a live writer means interrupted.",
+    "Results are complete where done; running without a live writer means interrupted. Followers stay pending "
+    "where the oracle is computed and needs no training.",
     dtype="int8",
     fill=int(Status.PENDING),
     attrs={
@@ -173,11 +205,13 @@ STATUS = Variable(
 
 RUN_VARIABLES = (
     Variable("error", (), "1", "error", "Why the run failed; empty if it did not.", dtype="string", fill=""),
-    Variable("worker", (), "1", "worker", "Name of the worker that ran it.", dtype="string", fill=""),
-    Variable("wall_seconds", (), "s", "wall time", "Wall-clock time of the run on its worker."),
-    Variable("attempts", (), "1", "attempts", "Times the run was started; -1 if never.", dtype="int16", fill=-1),
-    Variable("started", (), _SINCE, "start of the run", "Start, UTC.", dtype="int64", fill=-1, attrs=_EPOCH),
-    Variable("finished", (), _SINCE, "end of the run", "End, UTC.", dtype="int64", fill=-1, attrs=_EPOCH),
+    Variable("worker", (), "1", "worker", "Address of the worker that ran it.", dtype="string", fill=""),
+    Variable("wall_seconds", (), "s", "wall time", "Wall-clock time of the run's pack, divided by its number of runs."),
+    Variable(
+        "attempts", (), "1", "attempts", "Times the run was tried; -1 if it has not ended.", dtype="int16", fill=-1
+    ),
+    Variable("started", (), _SINCE, "start of the run", "Of its pack, UTC.", dtype="int64", fill=-1, attrs=_EPOCH),
+    Variable("finished", (), _SINCE, "end of the run", "Of its pack, UTC.", dtype="int64", fill=-1, attrs=_EPOCH),
 )
 
 GROUND_TRUTH = (
@@ -186,7 +220,7 @@ GROUND_TRUTH = (
         (),
         "payoff",
         "pure equilibrium value",
-        "Leader's exact return with the best deterministic commitment.",
+        "Leader's exact return with the best deterministic table, ties of the follower broken for the leader.",
         dtype="float64",
     ),
     Variable(
@@ -194,7 +228,7 @@ GROUND_TRUTH = (
         (),
         "payoff",
         "resampling equilibrium value",
-        "Leader's best return when its answers are drawn anew, as in the published protocol.",
+        "Leader's best return when play draws its actions anew, as published; numerical: at least this.",
         dtype="float64",
     ),
     Variable(
@@ -202,7 +236,7 @@ GROUND_TRUTH = (
         (),
         "payoff",
         "behavioural equilibrium value",
-        "Leader's best return with a stochastic policy that the follower knows.",
+        "Leader's best return with a stochastic policy that the follower knows; numerical: at least this.",
         dtype="float64",
     ),
     Variable(
@@ -210,7 +244,7 @@ GROUND_TRUTH = (
         (),
         "payoff",
         "smallest leader return",
-        "Least return that the game can give the leader.",
+        "Least return that the game can give the leader; infinite where returns overflow.",
         dtype="float64",
     ),
     Variable(
@@ -218,7 +252,7 @@ GROUND_TRUTH = (
         (),
         "payoff",
         "largest leader return",
-        "Greatest return that the game can give the leader.",
+        "Greatest return that the game can give the leader; infinite where returns overflow.",
         dtype="float64",
     ),
 )

@@ -14,14 +14,16 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from stackpop.errors import StoreError, explain
 from stackpop.store.documents import (
     array_nodes,
     commit,
     declare_arrays,
     grow,
+    local_folder,
     read_root,
     remove_leftovers,
+    sync,
+    sync_tree,
 )
 from stackpop.store.faults import storage_faults
 from stackpop.store.group import GroupWriter, Index
@@ -41,6 +43,11 @@ class ResultsWriter:
     It makes the store if there is none, and appends to its dims what the sweep adds; runs never move. `leaders` and
     `followers` (None if the sweep trains none) take the results. One thread owns it; any number of processes may read.
 
+    What was flushed survives the death of this process at any instant. Sizes, labels and attributes survive a power
+    cut, too; results do so once the operating system has written them, usually within a minute. It may write them in
+    another order than we did, so after a power cut a run that ended just before may say done and lack its arrays.
+    To wait for the disk at every flush would mean some fifty files and as many folders a second.
+
     Raises:
         StoreError: in use by another writer; not a store of ours, or of a newer version; holds runs of other axes or
             other fixed settings; or the disk refuses.
@@ -50,7 +57,7 @@ class ResultsWriter:
     followers: GroupWriter | None
 
     def __init__(self, path: str | os.PathLike[str], spec: Sweep) -> None:
-        self.path = _local_folder(path)
+        self.path = local_folder(path)
         with storage_faults(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = StoreLock(self.path)
@@ -125,14 +132,6 @@ class ResultsWriter:
         self.close()
 
 
-def _local_folder(path: str | os.PathLike[str]) -> Path:
-    text = os.fspath(path)
-    if "://" in text:
-        remedy = "write to a local folder and copy it"
-        raise StoreError(explain("store", expected="a local folder", got=repr(text), remedy=remedy))
-    return Path(text).resolve()  # one lock for all spellings of a path
-
-
 def _along(dims: tuple[str, ...], positions: Positions) -> tuple[NDArray[np.intp], ...]:
     return tuple(positions[dim] for dim in dims)
 
@@ -143,6 +142,7 @@ def _create(building: Path, path: Path, spec: Sweep) -> None:
         layouts, _ = plan_groups(spec, {}, {})
         _write_metadata(building, layouts, {}, group_attributes(spec, {}))
         os.replace(building, path)
+        sync(path.parent)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
@@ -173,4 +173,5 @@ def _write_metadata(
             name = layout.path(dim)
             if name not in stored or stored[name]["shape"] != [len(values)]:
                 zarr.open_array(folder / name, mode="r+")[...] = values
+                sync_tree(folder / name)
     commit(folder, arrays, attributes)
