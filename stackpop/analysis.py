@@ -7,6 +7,7 @@ import xarray as xr
 
 WINDOW = 50
 TOLERANCE = 0.01
+RESAMPLED_VALUES = 2**20  # values of resamples held at once
 
 
 def final(curve: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
@@ -40,7 +41,8 @@ def bootstrap_interval(values: xr.DataArray, dim: str = "seed", confidence: floa
         if kept.size < 2:
             return np.full(2, np.nan)
         rng = np.random.default_rng(0)  # the same data always give the same interval
-        found = bootstrap((kept,), np.mean, confidence_level=confidence, method="percentile", rng=rng)
+        batch = max(1, RESAMPLED_VALUES // kept.size)
+        found = bootstrap((kept,), np.mean, batch=batch, confidence_level=confidence, method="percentile", rng=rng)
         return np.array(found.confidence_interval)
 
     bounds: xr.DataArray = xr.apply_ufunc(
@@ -54,10 +56,11 @@ def summary(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERA
 
     Variables over the swept dims without `seed`: `equilibrium` (pure), `leader_return`, `low` and `high`
     (bootstrap interval over seeds), `gap`, `greedy_return`, `converged`, `done` and `runs` (counts).
+    Lazy results are read block by block, so memory grows with the number of runs and not with their length.
     """
     results = results if "seed" in results.dims else results.expand_dims("seed")
-    curves = results[["leader_return", "leader_return_greedy", "equilibrium_gap"]].load()
-    returns, done = final(curves.leader_return, window), results.status == 2
+    ends = _ends(results, window, tolerance).load()
+    returns, done = ends.leader_return, results.status == 2
     interval = bootstrap_interval(returns)
     equilibrium = results.equilibrium_pure
     return xr.Dataset(
@@ -66,10 +69,22 @@ def summary(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERA
             "leader_return": returns.mean("seed"),
             "low": interval.sel(bound="low", drop=True),
             "high": interval.sel(bound="high", drop=True),
-            "gap": final(curves.equilibrium_gap, window).mean("seed"),
-            "greedy_return": final(curves.leader_return_greedy, 1).mean("seed"),
-            "converged": converged(results, window, tolerance).sum("seed"),
+            "gap": ends.gap.mean("seed"),
+            "greedy_return": ends.greedy_return.mean("seed"),
+            "converged": ends.converged.sum("seed"),
             "done": done.sum("seed"),
             "runs": xr.full_like(done, 1, dtype=int).sum("seed"),
         }
     ).reset_coords(drop=True)
+
+
+def _ends(results: xr.Dataset, window: int, tolerance: float) -> xr.Dataset:
+    """What `summary` needs of each run's curves, still lazy where they are."""
+    return xr.Dataset(
+        {
+            "leader_return": final(results.leader_return, window),
+            "gap": final(results.equilibrium_gap, window),
+            "greedy_return": final(results.leader_return_greedy, 1),
+            "converged": converged(results, window, tolerance),
+        }
+    )

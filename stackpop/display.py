@@ -16,6 +16,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from stackpop.errors import SpecError, explain
 from stackpop.store import Status
 from stackpop.sweep import Watcher
 
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
     from stackpop.sweep.estimate import Estimate
 
 MOST_ROWS = 60
+HUGE = 1e9  # from here on numbers are printed with an exponent
 MOST_FAILURES = 10
+STATUS_WORDS = {
+    Status.PENDING: "pending",
+    Status.RUNNING: "in flight",
+    Status.DONE: "done",
+    Status.FAILED: "failed",
+}
 PLAIN_SECONDS = 10.0  # between two lines of progress where no live line can be drawn
 PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 
@@ -81,6 +89,10 @@ class SweepScreen(Watcher):
         """There is no worker yet."""
         console.print(message)
 
+    def warn(self, message: str) -> None:
+        """Something went wrong that stops nothing."""
+        console.print(f"warning: {message}")
+
     def announce(self, plan: Plan, dashboard: str | None) -> None:
         """The plan, before any work."""
         for line in plan_lines(plan, self._store):
@@ -106,7 +118,7 @@ def progress_text(progress: Progress) -> str:
     else:
         end = "time left unknown yet" if left is None else f"{_duration(left)} left"
     return (
-        f"{progress.done:,} done, {progress.running:,} running, {progress.failed:,} failed | "
+        f"{progress.done:,} done, {progress.in_flight:,} in flight, {progress.failed:,} failed | "
         f"{progress.followers_done:,} followers | {progress.runs_per_second:.2f} runs/s | "
         f"{progress.env_steps_per_second:,.0f} env steps/s | {end}"
     )
@@ -138,21 +150,35 @@ def results(spec: SweepSpec, store: str) -> None:
     from stackpop.analysis import TOLERANCE, WINDOW, summary
     from stackpop.store import open_results, read_progress
 
-    found = open_results(store)
-    rows = summary(found.sel({dim: list(labels) for dim, labels in spec.labels.items()}))
-    dims = [str(dim) for dim in rows.done.dims]
+    dims = [dim for dim in spec.dims if dim != "seed"]
+    total = math.prod(len(spec.labels[dim]) for dim in dims)
+    shown = min(total, MOST_ROWS)
+    rows = summary(open_results(store).pipe(_of_sweep, spec).isel(_leading(spec, dims, shown)))
     stacked = rows.stack(row=dims) if dims else rows.expand_dims("row")
-    shown = min(stacked.sizes["row"], MOST_ROWS)
     table = _table(f"{spec.name}: mean over the last {WINDOW} updates, 95 % bootstrap interval over seeds", *dims)
     for name in ("equilibrium", "leader\nreturn", "interval", "gap", "greedy\nreturn", "converged", "done"):
         table.add_column(name, justify="right", no_wrap=True)
     for i in range(shown):
         table.add_row(*_row(stacked.isel(row=i), dims))
     console.print(table)
-    if stacked.sizes["row"] > shown:
-        console.print(f"({stacked.sizes['row'] - shown:,} more rows: see the store)")
+    if total > shown:
+        console.print(f"({total - shown:,} more rows: see the store)")
     console.print(f"converged: final gap at most {TOLERANCE:.0%} of the span of returns; results in {store}")
     _failures(read_progress(store))
+
+
+def _of_sweep(found: xr.Dataset, spec: SweepSpec) -> xr.Dataset:
+    """The runs of a sweep in its order, of a store that may hold more; by position, for a list of truths is a mask."""
+    return found.isel({dim: found.indexes[dim].get_indexer(list(labels)) for dim, labels in spec.labels.items()})
+
+
+def _leading(spec: SweepSpec, dims: Sequence[str], rows: int) -> dict[str, slice]:
+    """The smallest part of the grid of `dims` that holds its first `rows` rows, the last dim being the fastest."""
+    part = {}
+    for dim in reversed(dims):
+        part[dim] = slice(rows)
+        rows = math.ceil(rows / len(spec.labels[dim]))
+    return part
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -164,8 +190,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _row(row: xr.Dataset, dims: list[str]) -> list[str]:
     def number(name: str) -> str:
-        value = float(row[name])
-        return "-" if math.isnan(value) else f"{value:.2f}"
+        return _number(float(row[name]), 2)
 
     return [
         *(str(row[dim].item()) for dim in dims),
@@ -177,6 +202,13 @@ def _row(row: xr.Dataset, dims: list[str]) -> list[str]:
         f"{int(row.converged)}/{int(row.runs)}",
         f"{int(row.done)}/{int(row.runs)}",
     ]
+
+
+def _number(value: float, decimals: int) -> str:
+    """A number of few digits, whatever its size; a dash for what is unknown."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:.{decimals}f}" if abs(value) < HUGE else f"{value:.{decimals}e}"
 
 
 def _failures(progress: StoreProgress) -> None:
@@ -194,7 +226,7 @@ def status(store: str, progress: StoreProgress) -> None:
     for name, group in (("runs", progress.leaders), ("followers", progress.followers)):
         if group is not None:
             axes = " × ".join(f"{size:,} {dim}" for dim, size in group.sizes.items()) or "no axes"
-            counts = ", ".join(f"{count:,} {kind.name.lower()}" for kind, count in group.counts.items())
+            counts = ", ".join(f"{count:,} {STATUS_WORDS[kind]}" for kind, count in group.counts.items())
             console.print(f"  {name:<10} {counts} of {group.total:,} ({axes})")
     console.print(f"  writing    {_writer(progress)}")
     _failures(progress)
@@ -208,10 +240,18 @@ def _writer(progress: StoreProgress) -> str:
 
 
 def solution(name: str, game: Game) -> None:
-    """All exact values of a game and an optimal commitment."""
+    """All exact values of a game and an optimal commitment.
+
+    Raises:
+        SpecError: the game's returns overflow.
+    """
     from stackpop.equilibria import best_responses, ground_truth, pure_commitment
 
-    truth, pure = ground_truth(game), pure_commitment(game, best_responses(game))
+    truth = ground_truth(game)
+    if math.isnan(truth.pure):
+        expected, got = "numbers whose sum over an episode is a finite number", f"an overflow in {game.rounds} rounds"
+        raise SpecError(explain("payoffs", expected=expected, got=got, remedy="divide all of them by a large number"))
+    pure = pure_commitment(game, best_responses(game))
     title = f"{name}: {game.memory} memory, {_count(game.rounds, 'round')}, offset {game.reward_offset:g}"
     table = _table(title, "leader's return at")
     for column in ("value", "without offset"):
@@ -226,7 +266,8 @@ def solution(name: str, game: Game) -> None:
     values: dict[str, float] = asdict(truth)
     for key, meaning in meanings.items():
         if not math.isnan(values[key]):
-            table.add_row(meaning, f"{values[key]:.4f}", f"{values[key] - game.rounds * game.reward_offset:.4f}")
+            without = values[key] - game.rounds * game.reward_offset
+            table.add_row(meaning, _number(values[key], 4), _number(without, 4))
     console.print(table)
     console.print("optimal pure commitment and the follower's best response: the action in each state of memory")
     console.print(f"  leader     {_actions(pure.leader_table, game, game.columns)}")

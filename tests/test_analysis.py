@@ -69,7 +69,21 @@ def test_summary_counts_what_is_missing() -> None:
     np.testing.assert_array_equal(found.runs, [2, 2])
 
 
-def test_summary_of_a_sweep_without_a_seed_axis() -> None:
-    found = summary(results([[[0.0]]], [[2]]).isel(seed=0, drop=True))
-    assert found.leader_return.item() == 10
-    assert found.runs.item() == 1
+@pytest.mark.parametrize(
+    "dims", [(), ("seed",), ("matrix",), ("leader_lr",), ("game_memory", "matrix", "early", "seed")]
+)
+def test_summary_of_any_axes(dims: tuple[str, ...]) -> None:
+    exact = {"equilibrium_pure": 10.0, "leader_return_min": 0.0, "leader_return_max": 100.0}
+    one = results([[[1.0, 1.0]]], [[2]]).isel(matrix=0, seed=0, drop=True)
+    found = one.expand_dims({dim: [1, 2] for dim in dims})
+    over = ("matrix",) if "matrix" in dims else ()  # exact values, like the store's, over what they depend on
+    found = found.assign_coords({name: (over, np.full([2] * len(over), value)) for name, value in exact.items()})
+    rows = summary(found)
+    assert set(rows.done.dims) == set(dims) - {"seed"}
+    expected = {"leader_return": 9, "gap": 1, "greedy_return": 9, "equilibrium": 10}
+    for name, value in expected.items():
+        assert (rows[name] == value).all()
+    seeds = 2 if "seed" in dims else 1
+    for name in ("converged", "done", "runs"):
+        assert (rows[name] == seeds).all()
+    assert bool(rows.low.notnull().all()) == (seeds > 1)

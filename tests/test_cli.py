@@ -10,16 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import stackpop as package
 from command import TINY, Answer, scheduler, stackpop, started, until, worker
 from stackpop.cli import main
 from stackpop.games import MATRICES
-from stackpop.store import ResultsWriter, open_results, read_progress
+from stackpop.results import TrainingResult
+from stackpop.spec import SweepSpec
+from stackpop.store import ResultsWriter, open_results
 
 Call = Callable[..., Answer]
 
@@ -137,7 +141,7 @@ def test_finished_sweep_does_nothing_again(finished: tuple[Path, Answer], call: 
 def test_status_of_a_finished_store(finished: tuple[Path, Answer], call: Call) -> None:
     answer = call("status", finished[0] / "tiny.zarr")
     assert answer.code == 0
-    assert "0 pending, 0 running, 4 done, 0 failed of 4 (2 matrix × 2 seed)" in answer.out
+    assert "0 pending, 0 in flight, 4 done, 0 failed of 4 (2 matrix × 2 seed)" in answer.out
     assert answer.out.splitlines()[-1].split() == ["writing", "nobody"]
 
 
@@ -147,7 +151,7 @@ def test_status_of_an_interrupted_store(call: Call, folder: Path) -> None:
         running = call("status", "tiny.zarr")
         assert "writing    process" in running.out
     answer = call("status", "tiny.zarr")
-    assert "4 pending, 0 running, 0 done" in answer.out
+    assert "4 pending, 0 in flight, 0 done" in answer.out
     assert "nobody: `stackpop sweep` with its file resumes it" in answer.out
 
 
@@ -173,6 +177,69 @@ def test_quiet_prints_nothing(folder: Path) -> None:
     answer = stackpop("sweep", "tiny.yaml", "--quiet", "--workers", 1, "--runs-per-task", "auto", cwd=folder)
     assert answer == Answer(0, "", "")
     assert (folder / "results" / "tiny.zarr").is_dir()
+
+
+def write_results(spec: SweepSpec, store: Path, leader_return: Callable[[tuple[int, ...]], float]) -> None:
+    """A finished store with a constant curve a run."""
+    with ResultsWriter(store, spec) as writer:
+        for index in np.ndindex(*(len(spec.labels[dim]) for dim in spec.game_dims)):
+            writer.record_ground_truth(index, {"equilibrium_pure": 0.0})
+        for index in spec.indices():
+            curve = np.full(4, leader_return(index))
+            names = ("leader_return", "leader_return_greedy", "equilibrium_gap")
+            writer.leaders.record(index, TrainingResult(dict.fromkeys(names, curve)))
+
+
+def rows_of(answer: Answer, dims: int) -> list[list[str]]:
+    """The words of the final table's rows that name a game: labels of the dims, equilibrium, leader's return, …"""
+    assert (answer.code, answer.err) == (0, "")
+    lines = [line.split() for line in answer.out.splitlines()]
+    return [words for words in lines if set(words[:dims]) & {"chicken", "battle"}]
+
+
+def test_table_has_a_row_for_each_truth_value(call: Call, folder: Path) -> None:
+    text = TINY.replace("axes:\n", "axes:\n  follower.early_stop: [false, true]\n")
+    (folder / "tiny.yaml").write_text(text)
+    write_results(package.load_sweep("tiny.yaml"), folder / "s.zarr", lambda at: 100 * at[0] + 10 * at[1] + at[2])
+    found = rows_of(call("sweep", "tiny.yaml", "--store", "s.zarr"), 2)
+    returns = {"False battle": "10.50", "False chicken": "0.50", "True battle": "110.50", "True chicken": "100.50"}
+    assert {" ".join(row[:2]): row[3] for row in found} == returns
+
+
+def test_table_of_a_part_of_a_store_follows_the_file(call: Call, folder: Path) -> None:
+    write_results(package.load_sweep("tiny.yaml"), folder / "s.zarr", lambda at: 10 * at[0] + at[1])
+    answer = call("sweep", "tiny.yaml", "--store", "s.zarr", "--set", "axes.matrix=[battle, chicken]")
+    assert [row[0] for row in rows_of(answer, 1)] == ["battle", "chicken"]
+    answer = call("sweep", "tiny.yaml", "--store", "s.zarr", "--set", "axes.seed=[2]")
+    assert [(row[0], row[2], row[-1]) for row in rows_of(answer, 1)] == [
+        ("chicken", "1.00", "1/1"),
+        ("battle", "11.00", "1/1"),
+    ]
+
+
+def test_table_of_many_rows_shows_the_first(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lrs = [k / 100 for k in range(1, 12)]
+    (folder / "tiny.yaml").write_text(TINY.replace("  matrix:", f"  leader.lr: {lrs}\n  matrix:"))
+    write_results(package.load_sweep("tiny.yaml"), folder / "s.zarr", lambda at: 10 * at[0] + at[1])
+    monkeypatch.setattr("stackpop.display.MOST_ROWS", 5)
+    answer = call("sweep", "tiny.yaml", "--store", "s.zarr")
+    found = [(row[0], row[1], row[3]) for row in rows_of(answer, 2)]
+    assert found == [
+        ("0.01", "chicken", "0.00"),
+        ("0.01", "battle", "1.00"),
+        ("0.02", "chicken", "10.00"),
+        ("0.02", "battle", "11.00"),
+        ("0.03", "chicken", "20.00"),
+    ]
+    assert "(17 more rows: see the store)" in answer.out
+
+
+def test_huge_numbers_stay_short(call: Call, folder: Path) -> None:
+    write_results(package.load_sweep("tiny.yaml"), folder / "s.zarr", lambda at: 1e30)
+    assert [row[2] for row in rows_of(call("sweep", "tiny.yaml", "--store", "s.zarr"), 1)] == ["1.00e+30"] * 2
+    answer = call("solve", "1e200,1 2e200,2", "--memory", "none", "--rounds", 1)
+    assert max(map(len, answer.out.splitlines())) < 120
+    assert "2.0000e+200" in answer.out
 
 
 def test_failed_runs_end_in_one_line_and_exit_code_1(folder: Path) -> None:
@@ -218,6 +285,8 @@ COMMAND_LINES = {
     "garbage scheduler file": ([*SWEEP, "--scheduler-file", "tiny.yaml"], ["tiny.yaml", "holds no address"]),
     "scheduler of no kind": ([*SWEEP, "--scheduler", "ftp://x:1"], ["scheduler", "'ftp://x:1'", "dask scheduler"]),
     "dashboard port": ([*SWEEP, "--dashboard-port", "99999"], ["dashboard port", "99999", "--dashboard-port"]),
+    "scheduler without a port": ([*SWEEP, "--scheduler", "foo"], ["scheduler", "'foo'", "none answers"]),
+    "scheduler at a web page": ([*SWEEP, "--scheduler", "http://1.2"], ["scheduler", "'http://1.2'", "none answers"]),
     "no store": (["status", "none.zarr"], ["none.zarr", "expected a store", "got nothing", "check the path"]),
     "not our store": (["status", "."], ["expected a Zarr store", "another --store"]),
     "store is a file": (["sweep", "tiny.yaml", "--store", "tiny.yaml"], ["tiny.yaml", "expected a folder", "--store"]),
@@ -232,6 +301,7 @@ COMMAND_LINES = {
     "rounds": (["solve", "chicken", "--rounds", "0"], ["--rounds", "1"]),
     "memory": (["solve", "chicken", "--memory", "all"], ["--memory", "joint"]),
     "offset": (["solve", "chicken", "--reward-offset", "inf"], ["--reward-offset", "finite", "got inf", "-2.5"]),
+    "overflow": (["solve", "1e308,1 1e308,2"], ["payoffs", "a finite number", "overflow in 10 rounds", "divide"]),
     "too large": (["solve", " / ".join(["1,1 2,2 3,3"] * 4)], ["expected", "at most"]),
 }
 
@@ -239,7 +309,7 @@ COMMAND_LINES = {
 @pytest.mark.parametrize(("arguments", "words"), COMMAND_LINES.values(), ids=COMMAND_LINES.keys())
 def test_mistake_on_the_command_line(call: Call, folder: Path, arguments: list[str], words: list[str]) -> None:
     check_mistake(call(*arguments), *words)
-    assert not (folder / "new.zarr").exists() or read_progress(folder / "new.zarr").writer is None
+    assert not (folder / "new.zarr").exists()
 
 
 FILES = {
@@ -314,6 +384,7 @@ def test_dashboard_port_in_use(call: Call) -> None:
         port = taken.getsockname()[1]
         answer = call("sweep", "tiny.yaml", "--dashboard-port", port)
     check_mistake(answer, "dashboard port", "a free port", str(port), "in use", "--dashboard-port")
+    assert not Path("results").exists()
 
 
 @pytest.fixture
@@ -324,9 +395,30 @@ def no_scheduler() -> str:
 
 
 def test_nobody_at_the_address(call: Call, no_scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stackpop.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("stackpop.cluster.ANSWER_SECONDS", 1)
     answer = call("sweep", "tiny.yaml", "--store", "new.zarr", "--scheduler", no_scheduler)
     check_mistake(answer, "scheduler", no_scheduler, "none answers", "dask scheduler")
+    assert not Path("new.zarr").exists()
+
+
+def test_a_store_that_was_there_stays_without_a_cluster(
+    finished: tuple[Path, Answer], call: Call, no_scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stackpop.cluster.ANSWER_SECONDS", 1)
+    shutil.copytree(finished[0] / "tiny.zarr", "tiny.zarr")
+    more = ["--set", "axes.seed=[1,2,3]", "--scheduler", no_scheduler]
+    check_mistake(call("sweep", "tiny.yaml", "--store", "tiny.zarr", *more), "scheduler", "none answers")
+    assert (open_results("tiny.zarr").status.sel(seed=[1, 2]) == 2).all()
+
+
+def test_a_stranger_at_the_address(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        address = f"127.0.0.1:{stranger.getsockname()[1]}"
+        begun = time.monotonic()
+        answer = stackpop("sweep", "tiny.yaml", "--store", "new.zarr", "--scheduler", address, cwd=folder)
+    check_mistake(answer, "scheduler", address, "none answers")
+    assert time.monotonic() - begun < 15
+    assert not (folder / "new.zarr").exists()
 
 
 # ---------------------------------------------------------------- disks

@@ -15,12 +15,17 @@ from hypothesis import strategies as st
 
 import stackpop
 from command import TINY, scheduler, worker
-from stackpop.cluster import ClusterOptions
+from stackpop.cluster import ClusterOptions, Workers
+from stackpop.display import progress_text
 from stackpop.errors import ClusterError, SpecError
+from stackpop.games import Game
+from stackpop.results import TrainingResult
 from stackpop.spec import SweepSpec, parse_sweep
-from stackpop.store import Status
+from stackpop.store import ResultsWriter, Status
 from stackpop.sweep import Plan, Progress, SweepOptions, Watcher, execute, make_plan
-from stackpop.sweep.plan import LARGEST_PACK, grouped, packs
+from stackpop.sweep.estimate import _kinds, estimate
+from stackpop.sweep.followers import Followers
+from stackpop.sweep.plan import LARGEST_PACK, grouped, index_at, packs
 
 CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
 HUGE = "payoffs: {huge: [[[1.0e+308, 1.0e+308]]]}\n"
@@ -112,6 +117,56 @@ def test_packs_hold_the_pending_runs() -> None:
     assert found[0][0][1] == plan.spec.run((0, 1))
 
 
+def test_progress_line_calls_nothing_running_that_may_wait() -> None:
+    progress = Progress(plan_of(sweep()), done=1, failed=0, in_flight=3, threads=1)
+    assert progress_text(progress).startswith("1 done, 3 in flight, 0 failed | 0 followers")
+
+
+# ---------------------------------------------------------------- the estimate
+
+WIDE = "payoffs: {wide: [[[1, 2], [3, 4], [5, 6]]]}\n"
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {},
+        {"matrix": "[chicken, wide, battle]", "leader__lr": "[0.1, 0.2]", "game__reward_offset": "[0, 1]"},
+        {"leader__algorithm": "[pg, ppo]", "follower__early_stop": "[false, true]", "game__memory": "[none, joint]"},
+        {"evaluation_episodes": "[1, 2]", "commitment": "[resample, replay]", "follower__post_updates": "[0, 1, 2]"},
+    ],
+)
+def test_kinds_are_the_runs_that_can_share_a_pack(axes: dict[str, str]) -> None:
+    text = TINY.replace("algorithm: pg, ", "").replace("evaluation_episodes: 2\n", "")
+    text = text.replace("memory: opponent, ", "").replace(", post_updates: 2", "")
+    spec = sweep(WIDE + text, **{f"axes__{axis}": values for axis, values in axes.items()})
+    leaders = np.zeros(spec.shape, dtype=np.int8)
+    leaders.flat[::3] = Status.DONE
+    plan = plan_of(spec, leaders=leaders)
+    keys = [spec.run(index_at(spec, flat)).pack_key for flat in plan.pending]
+    kinds = _kinds(plan).tolist()
+    assert len(set(zip(keys, kinds, strict=True))) == len(set(keys)) == len(set(kinds))
+
+
+def test_estimate_does_not_depend_on_the_order_of_an_axis(tmp_path: Path) -> None:
+    text = TINY.replace("{updates: 4, batch_steps: 20, post_updates: 2}", "{}")
+    found = [
+        estimate(sweep(text, axes__follower__oracle=order), SweepOptions(tmp_path / "s.zarr")).seconds
+        for order in ("[exact, contextual]", "[contextual, exact]")
+    ]
+    assert max(found) < 3 * min(found)  # a follower takes a thousand updates, a leader four
+
+
+def test_estimate_of_many_runs_makes_few_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = sweep(axes__seed=str(list(range(5000))), axes__leader__batch_steps=str([20 + 2 * k for k in range(10)]))
+    made = []
+    run_at = SweepSpec.run
+    monkeypatch.setattr(SweepSpec, "run", lambda self, index: made.append(index) or run_at(self, index))
+    plan = estimate(spec, SweepOptions(tmp_path / "s.zarr", runs_per_task=2)).plan
+    assert len(plan.pending) == 100_000
+    assert len(made) < 20
+
+
 # ---------------------------------------------------------------- on a cluster
 
 
@@ -121,12 +176,16 @@ class Recorder(Watcher):
     def __init__(self) -> None:
         self.plans: list[tuple[Plan, str | None]] = []
         self.reports: list[tuple[int, int]] = []
+        self.warnings: list[str] = []
 
     def announce(self, plan: Plan, dashboard: str | None) -> None:
         self.plans.append((plan, dashboard))
 
     def report(self, progress: Progress) -> None:
-        self.reports.append((progress.done, progress.running))
+        self.reports.append((progress.done, progress.in_flight))
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 @pytest.fixture(scope="module")
@@ -165,10 +224,10 @@ def alone(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_run_is_done_and_told(client: Client, tmp_path: Path) -> None:
     recorder = Recorder()
     progress = execute(sweep(), SweepOptions(tmp_path / "s.zarr"), recorder, client=client)
-    assert (progress.done, progress.failed, progress.running, progress.followers_done) == (4, 0, 0, 4)
+    assert (progress.done, progress.failed, progress.in_flight, progress.followers_done) == (4, 0, 0, 4)
     assert progress.finished_now == 4
     assert str(recorder.plans[0][1]).startswith("http://127.0.0.1:")
-    assert max(running for _, running in recorder.reports) >= 1
+    assert max(in_flight for _, in_flight in recorder.reports) >= 1
     results = stackpop.open_results(tmp_path / "s.zarr")
     assert (results.status == Status.DONE).all()
     assert (results.attempts == 1).all()
@@ -256,6 +315,50 @@ def test_failing_runs_are_recorded_and_the_others_finish(client: Client, tmp_pat
     later = stackpop.open_results(store).load()
     assert (later.started.sel(matrix="huge") >= results.started.sel(matrix="huge")).all()
     assert (later.status == results.status).all()
+
+
+def test_game_that_cannot_be_solved_is_told(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(game: Game) -> dict[str, float]:
+        raise ValueError("no luck")
+
+    monkeypatch.setattr("stackpop.sweep.collect.solve_game", fail)
+    recorder = Recorder()
+    progress = execute(sweep(), SweepOptions(tmp_path / "s.zarr"), recorder, client=client)
+    assert progress.done == 4
+    expected = "no exact values, solving failed 3 times, the last with ValueError: no luck"
+    assert sorted(recorder.warnings) == [f"battle: {expected}", f"chicken: {expected}"]
+
+
+def test_finished_sweep_with_infinite_returns_needs_no_cluster(client: Client, tmp_path: Path) -> None:
+    spec = sweep(HUGE + TINY, axes__matrix="[huge]")
+    execute(spec, SweepOptions(tmp_path / "s.zarr"), client=client)
+    nobody = SweepOptions(tmp_path / "s.zarr", cluster=ClusterOptions(scheduler="tcp://127.0.0.1:1"))
+    assert execute(spec, nobody).failed == 2
+
+
+def test_worker_with_other_code_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stackpop.cluster.source_hash", lambda: "another")
+    with pytest.raises(ClusterError, match=r"expected stackpop's source another, got stackpop's source \w+; install"):
+        Workers(client).threads()
+
+
+def test_followers_beyond_the_limit_are_read_from_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stackpop.sweep.followers.REMEMBERED_BYTES", 3000)
+    spec = sweep(axes__seed="[1, 2, 3, 4]")
+    with ResultsWriter(tmp_path / "s.zarr", spec) as writer:
+        followers = Followers(spec, writer.followers)
+        shape = tuple(spec.follower_sizes[dim] for dim in ("context", "state", "action"))
+        for index in spec.indices():
+            followers.ended(index, TrainingResult({"follower_logits": np.full(shape, 10.0 * index[0] + index[1])}))
+        writer.flush()
+        assert len(followers._known) == 2  # of about a kilobyte each
+        for index in [*spec.indices(), (0, 0)]:
+            follower = spec.run(index).follower_spec()
+            assert follower is not None
+            known = followers.known(index, follower)
+            assert known is not None
+            assert (known.arrays["follower_logits"] == 10 * index[0] + index[1]).all()
+            assert len(followers._known) == 2
 
 
 def test_run_sweep_from_python(client: Client, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ import torch
 
 from stackpop.cluster import local_workers
 from stackpop.spec import FollowerSpec, RunSpec, SweepSpec
-from stackpop.store import bytes_per_run, read_statuses
-from stackpop.sweep.plan import Plan, make_plan, packs
+from stackpop.store import Status, bytes_per_run, read_statuses
+from stackpop.sweep.plan import Plan, follower_positions, index_at, make_plan, with_follower
 from stackpop.sweep.run import SweepOptions
 from stackpop.training import train_followers, train_leaders
 
 SAMPLE_UPDATES = (4, 12)
+MOST_KINDS = 4  # of packs that are timed, the most frequent ones
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Estimate:
 
 
 def estimate(spec: SweepSpec, options: SweepOptions) -> Estimate:
-    """Compare the file with the store, if there is one, and time a few updates of the first pack.
+    """Compare the file with the store, if there is one, and time a few updates of one pack of each kind.
 
     Nothing is written. The time is for local workers; a cluster's own machines may differ.
     """
@@ -46,7 +48,7 @@ def estimate(spec: SweepSpec, options: SweepOptions) -> Estimate:
     )
     leader_bytes, follower_bytes = bytes_per_run(spec)
     storage = spec.size * leader_bytes + followers_of(spec) * follower_bytes
-    return Estimate(plan, workers, _seconds(plan, workers), storage)
+    return Estimate(plan, workers, _seconds(plan, followers, workers), storage)
 
 
 def followers_of(spec: SweepSpec) -> int:
@@ -57,19 +59,69 @@ def followers_of(spec: SweepSpec) -> int:
     return size
 
 
-def _seconds(plan: Plan, workers: int) -> float:
-    torch.set_num_threads(1)
-    pack = next(packs(plan), None)
-    if pack is None:
+def _seconds(plan: Plan, followers: np.ndarray | None, workers: int) -> float:
+    """The price of each kind of pack, times how often it comes; rare kinds cost what the timed ones do on average."""
+    if not len(plan.pending):
         return 0.0
-    runs = [run for _, run in pack]
+    torch.set_num_threads(1)
+    kinds = _kinds(plan)
+    runs = np.bincount(kinds)
+    trainings = np.bincount(kinds[_first_users(plan, followers)], minlength=len(runs))
+    timed = np.argsort(-runs, kind="stable")[:MOST_KINDS]
+    total = 0.0
+    for kind in timed:
+        members = plan.pending[kinds == kind][: plan.runs_per_task]
+        leaders, follower = _prices([plan.spec.run(index_at(plan.spec, flat)) for flat in members])
+        total += leaders * math.ceil(runs[kind] / plan.runs_per_task) + follower * trainings[kind]
+    everything = total * float(runs.sum() / runs[timed].sum())
+    return everything / min(workers, plan.tasks)
+
+
+def _kinds(plan: Plan) -> np.ndarray:
+    """A number from 0 for each pending run, equal for runs that can share a pack."""
+    spec = plan.spec
+    if not spec.shape:
+        return np.zeros(len(plan.pending), dtype=np.intp)
+    classes = [_classes(spec, dim) for dim in spec.dims]
+    along = zip(classes, np.unravel_index(plan.pending, spec.shape), strict=True)
+    keys = np.ravel_multi_index([each[positions] for each, positions in along], spec.shape)
+    kinds: np.ndarray = np.unique(keys, return_inverse=True)[1]
+    return kinds
+
+
+def _classes(spec: SweepSpec, dim: str) -> np.ndarray:
+    """A number below the length for each label of a dim, equal for labels whose runs can share a pack.
+
+    Two runs tell for all, since a pack either needs one value of a setting or takes any; only games differ in shape.
+    """
+    labels = spec.labels[dim]
+    if dim == "matrix":
+        shapes = [(len(payoffs), len(payoffs[0])) for payoffs in (spec.games[str(label)] for label in labels)]
+        return np.array([shapes.index(shape) for shape in shapes])
+    neighbours = [tuple(k if other == dim else 0 for other in spec.dims) for k in range(min(2, len(labels)))]
+    shared = len({spec.run(index).pack_key for index in neighbours}) == 1
+    return np.zeros(len(labels), dtype=np.intp) if shared else np.arange(len(labels))
+
+
+def _first_users(plan: Plan, followers: np.ndarray | None) -> np.ndarray:
+    """Where in `plan.pending` the first run stands that needs each follower that is to be trained."""
+    if followers is None:
+        return np.zeros(0, dtype=np.intp)
+    flat = with_follower(plan.spec, plan.pending)
+    needed, first = np.unique(follower_positions(plan.spec, flat), return_index=True)
+    untrained = followers.flat[needed] != Status.DONE
+    found: np.ndarray = np.searchsorted(plan.pending, flat[first[untrained]])
+    return found
+
+
+def _prices(runs: Sequence[RunSpec]) -> tuple[float, float]:
+    """Seconds of a pack of leaders, and of one of the followers they need (0 if none)."""
     leaders = _extrapolate(lambda n: _time_leaders(runs, n), runs[0].leader.updates)
-    total = leaders * plan.tasks
     followers = [follower for run in runs if (follower := run.follower_spec()) is not None]
-    if followers:
-        each = _extrapolate(lambda n: _time_followers(followers, n), followers[0].follower.updates) / len(followers)
-        total += each * plan.followers_to_train
-    return total / min(workers, plan.tasks)
+    if not followers:
+        return leaders, 0.0
+    pack = _extrapolate(lambda n: _time_followers(followers, n), followers[0].follower.updates)
+    return leaders, pack / len(followers)
 
 
 def _extrapolate(seconds: Callable[[int], float], updates: int) -> float:
