@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from stackpop.store import Status
+
 WINDOW = 50
 TOLERANCE = 0.01
 RESAMPLED_VALUES = 2**20  # values of resamples held at once
@@ -60,7 +62,7 @@ def summary(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERA
     """
     results = results if "seed" in results.dims else results.expand_dims("seed")
     ends = _ends(results, window, tolerance).load()
-    returns, done = ends.leader_return, results.status == 2
+    returns, done = ends.leader_return, results.status == Status.DONE
     interval = bootstrap_interval(returns)
     equilibrium = results.equilibrium_pure
     return xr.Dataset(
