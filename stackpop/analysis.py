@@ -22,12 +22,14 @@ def final(curve: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
 def converged(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERANCE) -> xr.DataArray:
     """Whether each run's final gap is within `tolerance` of the span of returns its game allows.
 
-    The gap is to the pure equilibrium and one-sided: under `resample` a stochastic leader may earn more.
+    Under `resample` a stochastic leader may earn more than the pure equilibrium, up to the optimum of that
+    protocol; one that earns more still has a follower that does not best-respond, and has not converged.
     Runs that are not done are False.
     """
-    span = results.leader_return_max - results.leader_return_min
-    close: xr.DataArray = final(results.equilibrium_gap, window) <= tolerance * span
-    return close
+    slack = tolerance * (results.leader_return_max - results.leader_return_min)
+    gap, most = final(results.equilibrium_gap, window), results.equilibrium_resample - results.equilibrium_pure
+    within: xr.DataArray = (gap <= slack) & ~(gap < -most - slack)  # an unknown optimum bounds nothing
+    return within
 
 
 def bootstrap_interval(values: xr.DataArray, dim: str = "seed", confidence: float = 0.95) -> xr.DataArray:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -35,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: every error becomes one line and its exit code; only --debug shows a traceback."""
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill stops as cleanly as Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as the shell has it for a command in the background
+            signal.signal(number, _interrupt)
     if not debug:
         logging.disable()  # Dask tells of every connection that an interruption cuts
         warnings.simplefilter("ignore")
@@ -53,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(f"internal error: {type(error).__name__}: {error}; --debug shows where", INTERNAL_ERROR)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C or a polite kill: stop cleanly; a second one, at once, for the store bears it at any instant."""
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, lambda *_: os._exit(INTERRUPTED))
+    signal.default_int_handler(number, frame)
+
+
 def _run(arguments: Sequence[str]) -> int:
     code = app(arguments, prog_name="stackpop", standalone_mode=False) or 0
     if code == INTERRUPTED:  # typer's own answer to Ctrl-C
@@ -62,7 +73,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _usage(error: TyperException) -> str:
     """What is wrong with the command line, in one line."""
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     return f"{message}; see `{context.command_path if context else 'stackpop'} --help`"
 
@@ -95,12 +106,12 @@ def root(
 @app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)],
-    store: Annotated[str | None, typer.Option(help="Where results go. [default: results/<sweep name>.zarr]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes of the local cluster. [default: cores]")] = None,
+    store: Annotated[str | None, typer.Option(help="Where results go (default: results/<sweep name>.zarr).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of the local cluster (default: one a core).")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler to use.")] = None,
     scheduler_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file a scheduler wrote.")] = None,
     dashboard_port: Annotated[
-        int | None, typer.Option(help="Port of the local cluster's dashboard. [default: 8787, or a free one]")
+        int | None, typer.Option(help="Port of the local cluster's dashboard (default: 8787, or a free one).")
     ] = None,
     runs_per_task: Annotated[str, typer.Option(metavar="N|auto", help="Runs in one tensor program.")] = "1",
     set_: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 60
 HUGE = 1e9  # from here on numbers are printed with an exponent
 MOST_FAILURES = 10
+MOST_WIDTH = 1000
 STATUS_WORDS = {
     Status.PENDING: "pending",
     Status.RUNNING: "in flight",
@@ -39,11 +39,8 @@ STATUS_WORDS = {
     Status.FAILED: "failed",
 }
 PLAIN_SECONDS = 10.0  # between two lines of progress where no live line can be drawn
-PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 
-console = Console(
-    width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False, emoji=False, soft_wrap=True
-)
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _count(number: int, word: str) -> str:
@@ -141,7 +138,7 @@ def dry_run(spec: SweepSpec, options: SweepOptions, estimate: Estimate) -> None:
         console.print(line)
     console.print(
         f"  estimate   {_duration(estimate.seconds)} on {_count(estimate.workers, 'local worker')} "
-        f"(from a few updates timed here), at most {_bytes(estimate.storage_bytes)} of storage"
+        f"and a start of seconds (a few updates timed here), at most {_bytes(estimate.storage_bytes)} of storage"
     )
 
 
@@ -155,15 +152,19 @@ def results(spec: SweepSpec, store: str) -> None:
     shown = min(total, MOST_ROWS)
     rows = summary(open_results(store).pipe(_of_sweep, spec).isel(_leading(spec, dims, shown)))
     stacked = rows.stack(row=dims) if dims else rows.expand_dims("row")
-    table = _table(f"{spec.name}: mean over the last {WINDOW} updates, 95 % bootstrap interval over seeds", *dims)
+    updates = min(WINDOW, spec.leader_sizes["iteration"])
+    table = _table(f"{spec.name}: mean over the last {updates} updates, 95 % bootstrap interval over seeds", *dims)
     for name in ("equilibrium", "leader\nreturn", "interval", "gap", "greedy\nreturn", "converged", "done"):
         table.add_column(name, justify="right", no_wrap=True)
     for i in range(shown):
         table.add_row(*_row(stacked.isel(row=i), dims))
-    console.print(table)
+    _print_table(table)
     if total > shown:
         console.print(f"({total - shown:,} more rows: see the store)")
-    console.print(f"converged: final gap at most {TOLERANCE:.0%} of the span of returns; results in {store}")
+    console.print(
+        f"converged: final gap at most {TOLERANCE:.0%} of the span of returns, nothing above the protocol's optimum"
+    )
+    console.print(f"results in {store}")
     _failures(read_progress(store))
 
 
@@ -186,6 +187,12 @@ def _table(title: str, *columns: str) -> Table:
     for name in columns:
         table.add_column(name, no_wrap=True)
     return table
+
+
+def _print_table(table: Table) -> None:
+    """A table as wide as it needs: a cut number is worse than a long line."""
+    needed = console.measure(table, options=console.options.update(width=MOST_WIDTH)).maximum
+    Console(width=needed, highlight=False, markup=False, emoji=False).print(table)
 
 
 def _row(row: xr.Dataset, dims: list[str]) -> list[str]:
@@ -268,7 +275,7 @@ def solution(name: str, game: Game) -> None:
         if not math.isnan(values[key]):
             without = values[key] - game.rounds * game.reward_offset
             table.add_row(meaning, _number(values[key], 4), _number(without, 4))
-    console.print(table)
+    _print_table(table)
     console.print("optimal pure commitment and the follower's best response: the action in each state of memory")
     console.print(f"  leader     {_actions(pure.leader_table, game, game.columns)}")
     console.print(f"  follower   {_actions(pure.follower_table, game, game.rows)}")
@@ -291,4 +298,4 @@ def games() -> None:
     for name, payoffs in MATRICES.items():
         rows = "\n".join("   ".join(f"{a:g}, {b:g}" for a, b in row) for row in payoffs)
         table.add_row(name, rows, "yes" if name in CANONICAL else "")
-    console.print(table)
+    _print_table(table)

@@ -54,5 +54,6 @@ def _panel(curves: xr.Dataset) -> Any:
 
 
 def save(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG or SVG, by the file's ending."""
+    """Write a figure as PNG or SVG, by the file's ending; its folder is made if there is none."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     hv.save(figure, Path(path), backend="matplotlib", dpi=72)

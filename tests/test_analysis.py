@@ -7,6 +7,7 @@ import xarray as xr
 from stackpop.analysis import bootstrap_interval, converged, final, summary
 
 NAN = np.nan
+EXACT = {"equilibrium_pure": 10.0, "equilibrium_resample": 15.0, "leader_return_min": 0.0, "leader_return_max": 100.0}
 
 
 def results(gaps: list[list[list[float]]], status: list[list[int]]) -> xr.Dataset:
@@ -17,7 +18,7 @@ def results(gaps: list[list[list[float]]], status: list[list[int]]) -> xr.Datase
         "seed": range(1, 1 + gap.sizes["seed"]),
         "iteration": range(1, 1 + gap.sizes["iteration"]),
     }
-    exact = {"equilibrium_pure": 10.0, "leader_return_min": 0.0, "leader_return_max": 100.0}
+    exact = EXACT
     dataset = xr.Dataset({"equilibrium_gap": gap, "leader_return": 10 - gap, "leader_return_greedy": 10 - gap})
     dataset["status"] = (("matrix", "seed"), status)
     each = {name: ("matrix", [value] * gap.sizes["matrix"]) for name, value in exact.items()}
@@ -35,9 +36,14 @@ def test_a_run_that_is_not_done_is_missing_and_not_converged() -> None:
     np.testing.assert_array_equal(converged(found), [[False, True]])
 
 
-def test_converged_allows_one_percent_of_the_span_and_any_excess() -> None:
-    found = results([[[1.0], [1.01], [-50.0]]], [[2, 2, 2]])
-    np.testing.assert_array_equal(converged(found), [[True, False, True]])
+def test_converged_allows_one_percent_of_the_span_beyond_the_equilibrium_and_the_optimum_of_the_protocol() -> None:
+    found = results([[[1.0], [1.01], [-6.0], [-6.01]]], [[2, 2, 2, 2]])
+    np.testing.assert_array_equal(converged(found), [[True, False, True, False]])
+
+
+def test_converged_has_no_upper_bound_where_the_optimum_of_the_protocol_is_unknown() -> None:
+    found = results([[[-50.0]]], [[2]])
+    assert converged(found.assign_coords(equilibrium_resample=np.nan)).all()
 
 
 def test_bootstrap_interval_is_that_of_two_equally_likely_values() -> None:
@@ -73,7 +79,7 @@ def test_summary_counts_what_is_missing() -> None:
     "dims", [(), ("seed",), ("matrix",), ("leader_lr",), ("game_memory", "matrix", "early", "seed")]
 )
 def test_summary_of_any_axes(dims: tuple[str, ...]) -> None:
-    exact = {"equilibrium_pure": 10.0, "leader_return_min": 0.0, "leader_return_max": 100.0}
+    exact = EXACT
     one = results([[[1.0, 1.0]]], [[2]]).isel(matrix=0, seed=0, drop=True)
     found = one.expand_dims({dim: [1, 2] for dim in dims})
     over = ("matrix",) if "matrix" in dims else ()  # exact values, like the store's, over what they depend on

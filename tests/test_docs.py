@@ -62,7 +62,5 @@ def test_sweep_commands_name_files_and_options_that_exist(line: str) -> None:
 def test_every_part_of_the_package_is_on_the_map() -> None:
     _, table = README.split("## Where things are")
     for path in (ROOT / "stackpop").iterdir():
-        if path.suffix == ".py" and not path.name.startswith("_"):
-            assert path.name in table, path
-        elif path.is_dir() and path.name != "__pycache__":
+        if (path.suffix == ".py" and not path.name.startswith("_")) or (path.is_dir() and path.name != "__pycache__"):
             assert path.name in table, path

@@ -3,6 +3,9 @@
 Importing this module registers `stackpop/Leader-v0`, whose arguments are those of `make_leader`. Against the
 exact oracle, for instance:
 
+    from stackpop.equilibria import best_responses
+    from stackpop.games import Game, all_tables, named_payoffs
+
     game = Game(named_payoffs("chicken"))
     replies = all_tables(game.follower_states, game.columns)[best_responses(game).response]
     env = gymnasium.make("stackpop.games.environment:stackpop/Leader-v0", payoffs="chicken", replies=replies)

@@ -115,7 +115,7 @@ def parse_payoffs(text: str) -> Payoffs:
         except (ValueError, RecursionError) as error:  # no JSON, a number of thousands of digits, too deep
             raise SpecError(explain("payoffs", expected="nested lists of numbers", got=f"{text!r} ({error})")) from None
         return check_payoffs(nested)
-    if "," not in text:
+    if "," not in text and "/" not in text:
         return named_payoffs(text)
     return check_payoffs([[[_number(n) for n in cell.split(",")] for cell in row.split()] for row in text.split("/")])
 

@@ -78,7 +78,7 @@ def check_tables(
             continue  # refused already
         for game in (Game(games[label], memory, rounds) for memory in memories):
             for expected, got in _too_many(game):
-                advice = "use a smaller game.memory (joint > opponent > none) or fewer actions"
+                advice = "use a smaller game.memory (joint > opponent > none), fewer actions or fewer rounds"
                 document.refuse(loc, expected=expected, got=f"{got} with memory {game.memory}", remedy=advice)
 
 

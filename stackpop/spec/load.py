@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from stackpop.spec.runs import WORD
 from stackpop.spec.sections import AXES, SECTIONS, split_name
 from stackpop.spec.sweep import SweepSpec
 
-Overrides = Mapping[str, str] | Sequence[str]
+Overrides = Mapping[str, object] | Sequence[str]
 
 _KEYS = {"name", "description", "payoffs", "axes", *(axis.partition(".")[0] for axis in AXES)}
 
@@ -27,7 +28,7 @@ def load_sweep(source: str | os.PathLike[str], overrides: Overrides = ()) -> Swe
     """The sweep in a YAML file.
 
     source: path of the file; its stem is the sweep's name unless the file gives one.
-    overrides: texts `key=value`, or a mapping of keys to values, the value being YAML that is validated like the
+    overrides: texts `key=value`, or a mapping of keys to values, a text being YAML that is validated like the
         file's. A key is the dotted name of a setting, or `axes.` and the dotted name of an axis.
 
     Raises:
@@ -64,7 +65,7 @@ def parse_sweep(text: str, name: str, overrides: Overrides = (), *, source: str 
 
 def _pairs(overrides: Overrides) -> Iterator[tuple[str, str]]:
     if isinstance(overrides, Mapping):
-        yield from overrides.items()
+        yield from ((key, value if isinstance(value, str) else json.dumps(value)) for key, value in overrides.items())
         return
     for override in overrides:
         key, equals, value = override.partition("=")

@@ -172,9 +172,12 @@ def array_documents(layout: Layout) -> dict[str, Document]:
     runs = tuple(len(layout.labels[dim]) for dim in layout.run_dims)
     blocks = block_shape(runs, _curve_runs(layout))
     singles = block_shape(runs, RUNS_A_CHUNK)
-    note = {"coordinates": " ".join(v.name for v in layout.ground_truth)} if layout.ground_truth else {}
+    # Texts are coordinates as well, so that arithmetic and `where` on a whole dataset leave them alone.
+    texts = tuple(v for v in RUN_VARIABLES if v.dtype == "string")
+    beside = {"coordinates": " ".join(v.name for v in layout.ground_truth + texts)}
     documents = {}
     for variable in layout.variables + RUN_VARIABLES + (STATUS,):
+        note = {} if variable in texts else beside
         inner = tuple(layout.sizes[dim] for dim in variable.dims)
         chunks = (blocks if variable.dims else singles) + tuple(map(chunk_length, variable.dims, inner))
         documents[layout.path(variable.name)] = _document(

@@ -21,7 +21,7 @@ _ABSENT = "nothing"
 
 
 def group_attributes(spec: Sweep, stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The attributes of each group: the last writer's, but for the time of creation."""
+    """The attributes of each group: the last writer's, but for the time of creation; `opened_at` is when it began."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     common = {
         "name": spec.name,
@@ -29,7 +29,7 @@ def group_attributes(spec: Sweep, stored: Mapping[str, Any]) -> dict[str, dict[s
         "settings": json.dumps({**json.loads(stored.get("settings", "{}")), **spec.fixed}, sort_keys=True),
         "schema_version": SCHEMA_VERSION,
         "created_at": stored.get("created_at", now),
-        "updated_at": now,
+        "opened_at": now,
         "Conventions": "CF-1.11",
         "python_version": platform.python_version(),
         **{f"{package}_version": _version(package) for package in _PACKAGES},

@@ -82,7 +82,7 @@ def open_results(path: str | os.PathLike[str], group: str | None = None) -> xr.D
     folder = local_folder(path)
     root = read_root(folder)
     if group is not None and group not in root["consolidated_metadata"]["metadata"]:
-        remedy = "leave the group out: the sweep's oracle was exact and trained no followers"
+        remedy = f"the only group is {FOLLOWERS!r}, and a sweep whose oracles need no training has none"
         raise StoreError(explain(f"store {folder}", expected=f"a group {group!r}", got="none", remedy=remedy))
     dataset: xr.Dataset = xr.open_zarr(folder, group=group, consolidated=True)
     return dataset

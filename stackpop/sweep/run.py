@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stackpop.cluster import ClusterOptions, Workers, check_available, connect, dashboard
-from stackpop.errors import ClusterError, SpecError, explain
+from stackpop.errors import ClusterError, SpecError, StoreError, explain
 from stackpop.spec import SweepSpec, load_sweep
 from stackpop.store import ResultsWriter, open_results
 from stackpop.sweep.collect import Collector
@@ -34,6 +34,10 @@ class SweepOptions:
     cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
     def __post_init__(self) -> None:
+        if self.store is not None and not os.fspath(self.store):
+            raise StoreError(
+                explain("store", expected="a folder", got="nothing", remedy="leave it out for the default")
+            )
         size = self.runs_per_task
         if size != "auto" and (not isinstance(size, int) or size < 1):
             remedy = "auto fills the workers"
@@ -49,7 +53,7 @@ def run_sweep(
     sweep: SweepSpec | str | os.PathLike[str],
     *,
     store: str | os.PathLike[str] | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Mapping[str, object] | Sequence[str] = (),
     runs_per_task: RunsPerTask = 1,
     retry_failed: bool = False,
     workers: int | None = None,

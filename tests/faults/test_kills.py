@@ -179,3 +179,21 @@ def test_client_is_asked_to_stop(undisturbed: tuple[Path, float], number: signal
     if (folder / store).exists():
         assert read_progress(folder / store).leaders.counts[Status.RUNNING] == 0
     check_resumes(folder, store)
+
+
+def test_client_is_asked_to_stop_twice(undisturbed: tuple[Path, float]) -> None:
+    """A second Ctrl-C ends it at once, with nothing but the one line if that is out already."""
+    folder, _ = undisturbed
+    store = "twice.zarr"
+    with (folder / "err").open("w+") as err, started(*command(store), cwd=folder, stderr=err) as sweep:
+        until((folder / store).exists)
+        until(lambda: read_progress(folder / store).leaders.counts[Status.DONE])
+        for _ in range(3):
+            sweep.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        code = sweep.wait(10)
+        until(lambda: not worker_processes(sweep.pid), 15)
+        lines = (folder / "err").read_text().splitlines()
+    assert code == 130, lines
+    assert all(line.startswith("error: stopped;") for line in lines)
+    check_resumes(folder, store)
