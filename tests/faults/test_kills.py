@@ -35,7 +35,6 @@ axes:
 """
 # What depends on where and when a run was trained, and not on what it learned.
 CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
-TEXTS = ["error", "worker"]  # which cannot be NaN where a run is not done
 GROUPS = (None, "followers")
 
 
@@ -66,7 +65,7 @@ def done_so_far(store: Path) -> dict[str | None, xr.Dataset]:
     """The results of each group, as far as its runs are done; nothing, if there is no store yet."""
     if not store.exists():
         return {}
-    found = {group: results(store, group).reset_coords(drop=True).drop_vars(TEXTS) for group in GROUPS}
+    found = {group: results(store, group).reset_coords(drop=True) for group in GROUPS}
     return {group: dataset.where(dataset.status == Status.DONE) for group, dataset in found.items()}
 
 
