@@ -28,7 +28,7 @@ evaluation_episodes: 1
 axes:
   matrix: [chicken, battle, harmony, hero]
 """
-MOST_GROWTH = 40e6  # bytes from 30 % to the end; a scheduler that kept 7,000 tasks at 12 kB each would need 84e6
+MOST_GROWTH = 40e6  # bytes from 50 % to the end; a scheduler that kept 5,000 tasks at 12 kB each would need 60e6
 MOST_MORE = 60e6  # bytes for the table of ten times the runs; their curves alone are 72 MB, and copies many times that
 
 
@@ -54,10 +54,10 @@ def test_memory_does_not_grow_with_finished_runs(tmp_path: Path, runs_per_task: 
     options = SweepOptions(tmp_path / "lean.zarr", runs_per_task, cluster=ClusterOptions(workers=2))
     progress = execute(spec, options, scale)
     assert progress.done == RUNS
-    early = max(weight for part, weight in scale.weights if part <= 0.3)
-    late = max(weight for part, weight in scale.weights if part > 0.3)
+    early = max(weight for part, weight in scale.weights if part <= 0.5)
+    late = max(weight for part, weight in scale.weights if part > 0.5)
     speed = RUNS / (time.monotonic() - begun)
-    print(f"\n{early / 1e6:.0f} MB up to 30 %, {late / 1e6:.0f} MB at most, {speed:.0f} runs/s")
+    print(f"\n{early / 1e6:.0f} MB up to 50 %, {late / 1e6:.0f} MB at most, {speed:.0f} runs/s")
     assert late - early < MOST_GROWTH
 
 

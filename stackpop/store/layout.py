@@ -20,8 +20,6 @@ Scalar = str | int | float | bool | None
 Labels = NDArray[Any]  # 1-D, of bool, int64, float64 or variable-length strings
 
 CURVES_A_BLOCK = 64  # runs a chunk, of the variables with inner dims
-SHORT_CURVES_A_BLOCK = 256  # the same, if their curves are short: many such runs end in a second
-_SHORT = 64  # iterations
 RUNS_A_CHUNK = 1024  # of the variables with one value a run
 _CURVE_LENGTH = 512  # iterations a chunk
 # Chunks stay as they are when a store is extended, so they leave room for the usual games and numbers of updates from
@@ -154,11 +152,6 @@ def block_shape(sizes: Sequence[int], runs: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _curve_runs(layout: Layout) -> int:
-    longest = max(size for dim, size in layout.sizes.items() if dim not in _LEAST_LENGTH)
-    return SHORT_CURVES_A_BLOCK if longest <= _SHORT else CURVES_A_BLOCK
-
-
 def chunk_length(dim: str, size: int) -> int:
     """The extent of a chunk along an inner dim of some size: a fixed number of iterations, all of any other dim."""
     return max(_LEAST_LENGTH[dim], power_of_two(size)) if dim in _LEAST_LENGTH else _CURVE_LENGTH
@@ -170,7 +163,7 @@ def chunk_length(dim: str, size: int) -> int:
 def array_documents(layout: Layout) -> dict[str, Document]:
     """The zarr.json of every array of a group, by its path in the store."""
     runs = tuple(len(layout.labels[dim]) for dim in layout.run_dims)
-    blocks = block_shape(runs, _curve_runs(layout))
+    blocks = block_shape(runs, CURVES_A_BLOCK)
     singles = block_shape(runs, RUNS_A_CHUNK)
     # Texts are coordinates as well, so that arithmetic and `where` on a whole dataset leave them alone.
     texts = tuple(v for v in RUN_VARIABLES if v.dtype == "string")
