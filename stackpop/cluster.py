@@ -33,8 +33,9 @@ DASK_SETTINGS = {
     "distributed.scheduler.allowed-failures": 10,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.worker-ttl": "15 minutes",
-    # The scheduler's memory must not grow with the number of finished tasks.
-    "distributed.admin.low-level-log-length": 1000,
+    # The scheduler's memory must not grow with the number of finished tasks. Its log of recent messages holds
+    # whole tasks, and a pack has kilobytes for each of its runs.
+    "distributed.admin.low-level-log-length": 20,
     "distributed.scheduler.dashboard.tasks.task-stream-length": 1000,
 }
 
@@ -102,7 +103,19 @@ def local_workers() -> int:
     return os.cpu_count() or 1
 
 
-def _local(options: ClusterOptions) -> LocalCluster:
+@contextmanager
+def _local(options: ClusterOptions) -> Iterator[LocalCluster]:
+    cluster = _start_local(options)
+    try:
+        yield cluster
+    finally:
+        try:
+            cluster.close()
+        finally:
+            cluster.shutdown_on_close = False  # Dask would wait ten seconds at exit for a close that was interrupted
+
+
+def _start_local(options: ClusterOptions) -> LocalCluster:
     port = _dashboard_port(options.dashboard_port)
     resource_tracker.ensure_running()  # first, for its start would lift the mask below
     # The thread that starts workers, and so each of them, inherits this mask: a Ctrl-C, which goes to all processes

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 TIMES = int(os.environ.get("STACKPOP_FAULT_TIMES", "2"))
 SWEEP = """\
 game: {memory: opponent, rounds: 4}
-leader: {algorithm: pg, updates: 120, batch_steps: 200}
+leader: {algorithm: pg, updates: 300, batch_steps: 200}
 follower: {updates: 60, batch_steps: 100, post_updates: 10}
 evaluation_episodes: 2
 axes:
@@ -194,5 +194,5 @@ def test_client_is_asked_to_stop_twice(undisturbed: tuple[Path, float]) -> None:
         until(lambda: not worker_processes(sweep.pid), 15)
         lines = (folder / "err").read_text().splitlines()
     assert code == 130, lines
-    assert all(line.startswith("error: stopped;") for line in lines)
+    assert all(line.startswith("error: stopped;") for line in lines), lines
     check_resumes(folder, store)
