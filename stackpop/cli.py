@@ -42,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             signal.signal(number, _interrupt)
     if not debug:
         logging.disable()  # Dask tells of every connection that an interruption cuts
-        warnings.simplefilter("ignore")
-        os.environ["PYTHONWARNINGS"] = "ignore"  # also of the processes that this one starts
+        if not sys.warnoptions:  # the user did not ask for any
+            warnings.simplefilter("ignore")
+            os.environ["PYTHONWARNINGS"] = "ignore"  # also of the processes that this one starts
     try:
         sys.exit(_run([argument for argument in given if argument != "--debug"]))
     except StackpopError as error:

@@ -24,7 +24,8 @@ axes:
   matrix: [chicken, battle]
   seed: [1, 2]
 """
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONWARNINGS": "default"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+ENVIRONMENT.pop("PYTHONWARNINGS", None)  # as a user has it
 
 
 @dataclass(frozen=True)
