@@ -24,7 +24,7 @@ from stackpop.games import (
     table_index,
     table_returns,
 )
-from stackpop.games.play import play_leader
+from stackpop.games.play import asked_and_played, play_leader
 
 # Entries of the largest intermediate tensor: small enough to stay in a core's cache.
 BLOCK_ENTRIES = 2**18
@@ -72,28 +72,28 @@ def evaluate(
 ) -> dict[str, Tensor]:
     """Exact returns, gap and regret of stochastic and greedy leaders, each [run, iteration].
 
-    policy: [run, iteration, leader_state, row]; replies: [run, iteration, context, follower_state] greedy
-    actions of the contextual follower. Either iteration axis may have length 1.
+    policy: [run, iteration, leader_state, row], with or without a query bit; replies: [run, iteration, context,
+    follower_state] greedy actions of the contextual follower. Either iteration axis may have length 1.
 
     The regret is what the follower loses against its best response: to the leader's policy over all its
     deterministic tables, or with `replay`, where the answers are what is played, to each answer.
     """
     iterations = max(policy.shape[1], replies.shape[1])
     leader_tables = all_tables(game.leader_states, game.rows)
-    chances = context_chances(policy)
+    asked, played = asked_and_played(policy, game.leader_states)
+    chances = context_chances(asked)
     by_context = table_returns(game, leader_tables[None, None], replies)  # [run, iteration, context, player]
     if replay:
         stochastic = (chances.unsqueeze(-1) * by_context).transpose(-1, -2)
         best = (chances * truth.best_response[:, None]).sum(-1)
     else:
-        against_tables = policy_table_returns(game, policy).expand(-1, iterations, -1, -1)
+        against_tables = policy_table_returns(game, played).expand(-1, iterations, -1, -1)
         reply = table_index(replies, game.columns).expand(-1, iterations, -1)
         answered = against_tables.gather(2, reply.unsqueeze(-1).expand(*reply.shape, 2))
         stochastic = (chances.unsqueeze(-1) * answered).transpose(-1, -2)
         best = against_tables[..., FOLLOWER].amax(-1)
     leader_return, follower_return = stochastic.contiguous().sum(-1).unbind(-1)
-    greedy = table_index(policy.argmax(-1), game.rows)[..., None, None]
-    greedy_returns = by_context.expand(-1, iterations, -1, -1).gather(2, greedy.expand(-1, iterations, 1, 2)).squeeze(2)
+    greedy_returns = _greedy_returns(game, asked.argmax(-1), (asked if replay else played).argmax(-1), replies)
     return {
         "leader_return": leader_return,
         "follower_return": follower_return,
@@ -102,6 +102,17 @@ def evaluate(
         "equilibrium_gap": truth.equilibrium[:, None] - leader_return,
         "follower_regret": best - follower_return,
     }
+
+
+def _greedy_returns(game: GameBatch, answers: Tensor, table: Tensor, replies: Tensor) -> Tensor:
+    """Returns [run, iteration, player] of leaders that give these answers and play this table.
+
+    answers, table: [run, iteration, leader_state]; replies: as in `evaluate`.
+    """
+    iterations = max(answers.shape[1], replies.shape[1])
+    context = table_index(answers, game.rows)[..., None, None].expand(-1, iterations, 1, replies.shape[-1])
+    reply = replies.expand(-1, iterations, -1, -1).gather(2, context).squeeze(2)
+    return table_returns(game, table, reply)
 
 
 def sampled_returns(
@@ -116,7 +127,7 @@ def sampled_returns(
     policy, replies = (
         x.expand(runs, iterations, *x.shape[2:]).reshape(runs * iterations, *x.shape[2:]) for x in (policy, replies)
     )
-    rounds = play_leader(flat, policy, replies, uniforms.view(-1, envs, steps), replay=replay).rounds
+    rounds = play_leader(flat, policy[:, None], replies, uniforms.view(-1, envs, steps), replay=replay).rounds
     leader, follower = mean_return(rounds.leader_rewards), mean_return(rounds.follower_rewards)
     return leader.view(runs, iterations), follower.view(runs, iterations)
 

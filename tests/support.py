@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stackpop.games import MATRICES, Payoffs
-from stackpop.learners import COMPUTED_ORACLES, LEADERS, ContextualSettings, Decisions
+from stackpop.learners import COMPUTED_ORACLES, LEADERS, Batch, ContextualSettings
 from stackpop.results import TrainingResult
 from stackpop.settings import Settings
 from stackpop.spec import RunSpec
@@ -77,11 +77,11 @@ def random_policy(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.softmax(torch.randn(*shape, generator=generator, dtype=torch.float64), -1)
 
 
-def random_decisions(generator: torch.Generator, runs: int, samples: int, states: int, actions: int) -> Decisions:
-    """A batch with returns of the size of the paper's games: about 15, either way."""
-    state = torch.randint(states, (runs, samples), generator=generator)
-    action = torch.randint(actions, (runs, samples), generator=generator)
-    return Decisions(state, action, 6 * torch.randn(runs, samples, generator=generator, dtype=torch.float64))
+def random_batch(generator: torch.Generator, runs: int, episodes: int, states: int, actions: int) -> Batch:
+    """Episodes of one decision each, with returns of the size of the paper's games: about 15, either way."""
+    shape = runs, episodes, 1
+    state, action = (torch.randint(most, shape, generator=generator) for most in (states, actions))
+    return Batch(state, action, 6 * torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
 def reinforce_by_autograd(logits: Tensor, lr: float, batches: Sequence[tuple[tuple[Tensor, ...], Tensor]]) -> Tensor:

@@ -116,18 +116,32 @@ def play_on(game: GameBatch, worlds: Tensor, leader: Player, follower: Player, r
 def play_leader(game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool) -> LeaderEpisodes:
     """Leader episodes against a deterministic contextual follower.
 
-    policy: [run, leader_state, row] probabilities; replies: [run, context, follower_state] actions;
-    uniforms: [run, env, leader_state + round]. With `replay` the query answers are played as given;
-    otherwise the leader samples again in every round, as published.
+    policy: [run, env or 1, leader_state, row] probabilities, with or without a query bit; replies: [run, context,
+    follower_state] actions; uniforms: [run, env, leader_state + round], one for each query and each round. With
+    `replay` the query answers are played as given; otherwise the leader samples again in every round, as published.
     """
-    envs, states = uniforms.shape[1], policy.shape[1]
-    answers = sample_actions(policy[:, None], uniforms[..., :states])
-    leader = (
-        by_table(answers, game.leader_observation)
-        if replay
-        else by_policy(policy[:, None], game.leader_observation, uniforms[..., states:])
-    )
-    return LeaderEpisodes(answers, play_rounds(game, envs, leader, informed_follower(game, replies, answers)))
+    answers, leader = committed_leader(game, policy, uniforms, replay=replay)
+    follower = informed_follower(game, replies, answers)
+    return LeaderEpisodes(answers, play_rounds(game, uniforms.shape[1], leader, follower))
+
+
+def committed_leader(game: GameBatch, policy: Tensor, uniforms: Tensor, *, replay: bool) -> tuple[Tensor, Player]:
+    """A leader's answers to the queries, [run, env, leader_state], and the leader as a player; see `play_leader`."""
+    states = game.leader_states
+    asked, played = asked_and_played(policy, states)
+    answers = sample_actions(asked, uniforms[..., :states])
+    if replay:
+        return answers, by_table(answers, game.leader_observation)
+    return answers, by_policy(played, game.leader_observation, uniforms[..., states:])
+
+
+def asked_and_played(policy: Tensor, states: int) -> tuple[Tensor, Tensor]:
+    """The parts of a leader's policy that answer the queries, and that play: [..., state, action] each.
+
+    states: memory states of the game. A leader that observes a query bit has twice as many, first those without
+    the bit, then those with it; any other answers as it plays.
+    """
+    return policy[..., -states:, :], policy[..., :states, :]
 
 
 def at_context(by_context: Tensor, contexts: Tensor) -> Tensor:

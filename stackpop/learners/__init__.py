@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from stackpop.games import Game
+from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.contextual import ContextualFollower, ContextualSettings
 from stackpop.learners.exact import ExactSettings, exact_replies
 from stackpop.learners.pg import PGLeader, PGSettings
@@ -22,19 +23,22 @@ FollowerSettings = ContextualSettings | ExactSettings
 
 
 class Leader(Protocol):
-    """A population of leaders. The caller plays `policy`, then owns the batch it hands to `update`.
+    """A population of leaders. The caller plays `behaviour`, then owns the batch it hands to `update`.
 
-    policy: action probabilities [run, state, action]; every update makes a new tensor of it.
+    policy: action probabilities [run, state, action], what was learned so far; every update makes a new tensor of it.
     """
 
     policy: Tensor
 
-    def update(self, decisions: Decisions) -> None:
-        """Learn from one batch of everything the leaders decided."""
+    def behaviour(self, envs: int, /) -> Tensor:
+        """What to play in the next batch: [run, env, state, action], or [run, 1, ...] if alike in every episode."""
+
+    def update(self, batch: Batch) -> None:
+        """Learn from the episodes that were played."""
 
 
-# Settings -> population, made of (settings of each run, states, actions, streams of initial weights).
-LEADERS: Mapping[type[Settings], Callable[[Sequence[Any], int, int, Streams], Leader]] = {
+# Settings -> population, made of (settings of each run, states, actions, seeds).
+LEADERS: Mapping[type[Settings], Callable[[Sequence[Any], int, int, Sequence[int]], Leader]] = {
     PGSettings: PGLeader,
     PPOSettings: PPOLeader,
 }
@@ -44,17 +48,18 @@ COMPUTED_ORACLES: Mapping[type[Settings], Callable[[Game], Tensor]] = {
 }
 
 
-def make_leaders(settings: Sequence[LeaderSettings], states: int, actions: int, streams: Streams) -> Leader:
-    """A fresh population, one leader for each settings; all of one algorithm.
+def make_leaders(settings: Sequence[LeaderSettings], states: int, actions: int, seeds: Sequence[int]) -> Leader:
+    """A fresh population, one leader for each settings and seed; all of one algorithm.
 
-    states, actions: size of the tables. streams: where initial weights are drawn from.
+    states, actions: size of the tables.
     """
-    return LEADERS[type(settings[0])](settings, states, actions, streams)
+    return LEADERS[type(settings[0])](settings, states, actions, seeds)
 
 
 __all__ = [
     "COMPUTED_ORACLES",
     "LEADERS",
+    "Batch",
     "ContextualFollower",
     "ContextualSettings",
     "Decisions",
@@ -70,4 +75,5 @@ __all__ = [
     "Streams",
     "make_leaders",
     "normalised_init",
+    "whole_episodes",
 ]

@@ -7,10 +7,12 @@ from typing import Literal
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor
 
 from stackpop.learners.adam import Adam
-from stackpop.learners.streams import Streams
-from stackpop.learners.tables import Decisions, normalised_init, reinforce_gradient, sum_by_cell
+from stackpop.learners.batch import Batch, whole_episodes
+from stackpop.learners.streams import Phase, Streams
+from stackpop.learners.tables import normalised_init, reinforce_gradient, sum_by_cell
 from stackpop.settings import Settings
 
 
@@ -26,6 +28,10 @@ class PGSettings(Settings):
     updates: PositiveInt = 500
     batch_steps: PositiveInt = 100
 
+    def episodes(self, episode_steps: int) -> int:
+        """Leader episodes a batch."""
+        return whole_episodes(self.batch_steps, episode_steps)
+
 
 class PGLeader:
     """A population of policy-gradient leaders, tables of logits [run, state, action].
@@ -33,13 +39,18 @@ class PGLeader:
     Settings other than the learning rate must be equal across the population.
     """
 
-    def __init__(self, settings: Sequence[PGSettings], states: int, actions: int, streams: Streams) -> None:
-        self.logits = normalised_init(streams.normal(states, actions))
+    def __init__(self, settings: Sequence[PGSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
+        self.logits = normalised_init(Streams(seeds, Phase.LEADER_INIT).normal(states, actions))
         self.policy = torch.softmax(self.logits, -1)  # [run, state, action]
         self._adam = Adam(self.logits, torch.tensor([s.lr for s in settings], dtype=self.logits.dtype))
 
-    def update(self, decisions: Decisions) -> None:
-        """One REINFORCE update on a batch."""
+    def behaviour(self, _envs: int) -> Tensor:
+        """What to play next: the policy, in every episode alike."""
+        return self.policy[:, None]
+
+    def update(self, batch: Batch) -> None:
+        """One REINFORCE update."""
+        decisions = batch.decisions
         _, states, actions = self.logits.shape
         cells = decisions.state * actions + decisions.action
         returns = sum_by_cell(cells, decisions.return_to_go, states * actions).view_as(self.logits)

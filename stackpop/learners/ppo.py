@@ -10,7 +10,8 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from stackpop.learners.adam import Adam, spread
-from stackpop.learners.streams import Streams
+from stackpop.learners.batch import Batch, whole_episodes
+from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import Decisions, logit_gradient, normalised_init, sum_by_cell
 from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
 from stackpop.settings import Settings
@@ -37,6 +38,10 @@ class PPOSettings(Settings):
     value_coefficient: PositiveFloat = 1.0
     value_clip: PositiveFloat | None = None
 
+    def episodes(self, episode_steps: int) -> int:
+        """Leader episodes a batch."""
+        return whole_episodes(self.batch_steps, episode_steps)
+
 
 class PPOLeader:
     """A population of PPO leaders with tables of logits [run, state, action] and values [run, state].
@@ -44,8 +49,8 @@ class PPOLeader:
     Settings other than the learning rate must be equal across the population.
     """
 
-    def __init__(self, settings: Sequence[PPOSettings], states: int, actions: int, streams: Streams) -> None:
-        self.settings = settings[0]
+    def __init__(self, settings: Sequence[PPOSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
+        self.settings, streams = settings[0], Streams(seeds, Phase.LEADER_INIT)
         start = [normalised_init(streams.normal(states, outputs)) for outputs in (actions, 1)]
         lr = torch.tensor([s.lr for s in settings], dtype=start[0].dtype)
         # One row of numbers for one Adam; logits and values, and their gradients, are views of it.
@@ -60,8 +65,13 @@ class PPOLeader:
         )
         self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=params.dtype)
 
-    def update(self, decisions: Decisions) -> None:
+    def behaviour(self, _envs: int) -> Tensor:
+        """What to play next: the policy, in every episode alike."""
+        return self.policy[:, None]
+
+    def update(self, batch: Batch) -> None:
         """One PPO update on a batch: all epochs, then the adaptation of the KL coefficient."""
+        decisions = batch.decisions
         value_gradient = self._value_loss(decisions)
         before = torch.log_softmax(self.logits, -1)
         gains, losses, visits = self._advantage_sums(decisions)

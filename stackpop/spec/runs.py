@@ -50,9 +50,16 @@ class SamplingSettings(Settings):
 
 
 class ProtocolSettings(SamplingSettings):
-    """The settings of a sweep file that stand outside its sections."""
+    """The settings of a sweep file that stand outside its sections.
+
+    commitment: whether the leader acts anew in play (`resample`, as published) or plays its query answers as given
+    (`replay`). hidden_queries: the leader does not learn from its query answers. query_bit: the leader observes
+    whether it is being queried.
+    """
 
     commitment: Commitment = "resample"
+    hidden_queries: bool = False
+    query_bit: bool = False
 
 
 class TrainingSpec(SamplingSettings):
@@ -134,6 +141,11 @@ class RunSpec(TrainingSpec, ProtocolSettings):
     def label(self) -> str:
         """A readable name, to be joined with an id: labels alone are not unique."""
         return f"{super().label}-lr{self.leader.lr:g}"
+
+    @property
+    def leader_states(self) -> int:
+        """States of the leader's table: those of the game, twice over if it observes a query bit."""
+        return self.to_game().leader_states * (2 if self.query_bit else 1)
 
     def follower_spec(self) -> FollowerSpec | None:
         """The follower training that this run needs; None where the oracle is exact."""

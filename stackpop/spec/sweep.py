@@ -119,7 +119,7 @@ class SweepSpec:
         return {
             "iteration": self._largest("leader.updates"),
             "post_iteration": self._largest("follower.post_updates"),
-            "state": max(game.leader_states for game in self._games()),
+            "state": max(game.leader_states for game in self._games()) * (2 if any(self._values("query_bit")) else 1),
             "action": max(game.rows for game in self._games()),
         }
 

@@ -61,7 +61,7 @@ def test_returns_lie_between_the_worst_and_the_best_payoff_of_every_round(name: 
     leader = torch.rand(1, 50, game.leader_states, game.rows, generator=generator, dtype=torch.float64).softmax(-1)
     follower = torch.rand(1, 50, game.follower_states, game.columns, generator=generator, dtype=torch.float64)
     uniforms = torch.rand(1, 50, game.episode_steps, generator=generator, dtype=torch.float64)
-    rounds = play_leader(batch, leader[:, 0], random_replies(game)[None], uniforms, replay=False).rounds
+    rounds = play_leader(batch, leader, random_replies(game)[None], uniforms, replay=False).rounds
     for returns in (
         expected_returns(batch, leader, follower.softmax(-1)),
         table_returns(batch, leader.argmax(-1), follower.argmax(-1)),

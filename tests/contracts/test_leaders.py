@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
-from stackpop.learners import Decisions, Leader, LeaderSettings, Phase, Streams, make_leaders
-from support import LEADER_SETTINGS, random_decisions
+from stackpop.games.play import sample_actions
+from stackpop.learners import Batch, Leader, LeaderSettings, make_leaders
+from support import LEADER_SETTINGS, random_batch
 
 SEEDS, STATES, ACTIONS = (3, 1, 4), 4, 3
 
@@ -15,27 +18,38 @@ each_leader = pytest.mark.parametrize(
 )
 
 
-def population(settings: LeaderSettings, states: int = STATES, actions: int = ACTIONS) -> Leader:
-    return make_leaders([settings] * len(SEEDS), states, actions, Streams(SEEDS, Phase.LEADER_INIT))
+def population(settings: LeaderSettings, states: int = STATES, seeds: Sequence[int] = SEEDS) -> Leader:
+    return make_leaders([settings] * len(seeds), states, ACTIONS, seeds)
 
 
-def check_policy(leader: Leader, states: int = STATES, actions: int = ACTIONS) -> None:
-    policy = leader.policy
-    assert policy.shape == (len(SEEDS), states, actions)
+def batches(settings: LeaderSettings, count: int, runs: int = len(SEEDS)) -> list[Batch]:
+    generator = torch.Generator().manual_seed(1)
+    return [random_batch(generator, runs, settings.episodes(1), STATES, ACTIONS) for _ in range(count)]
+
+
+def train(leader: Leader, settings: LeaderSettings, batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        leader.behaviour(settings.episodes(1))
+        leader.update(Batch(batch.state.clone(), batch.action.clone(), batch.reward.clone()))
+
+
+def check_probabilities(policy: torch.Tensor) -> None:
     assert (policy >= 0).all()
-    torch.testing.assert_close(policy.sum(-1), torch.ones(len(SEEDS), states, dtype=torch.float64))
+    torch.testing.assert_close(policy.sum(-1), torch.ones(policy.shape[:-1], dtype=torch.float64))
 
 
 @each_leader
-def test_probabilities_sum_to_one_and_start_nearly_even(settings: LeaderSettings) -> None:
-    leader = population(settings)
-    check_policy(leader)
-    assert ((leader.policy - 1 / ACTIONS).abs() < 0.01).all()
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(20):
-        leader.update(random_decisions(generator, len(SEEDS), 60, STATES, ACTIONS))
-        check_policy(leader)
-    assert ((leader.policy - 1 / ACTIONS).abs() > 0.01).any()
+def test_policy_and_behaviour_are_probabilities_all_along(settings: LeaderSettings) -> None:
+    leader, envs = population(settings), settings.episodes(1)
+    start = leader.policy
+    for batch in batches(settings, 20):
+        behaviour = leader.behaviour(envs)
+        assert behaviour.shape in ((len(SEEDS), size, STATES, ACTIONS) for size in (1, envs))
+        assert leader.policy.shape == (len(SEEDS), STATES, ACTIONS)
+        check_probabilities(behaviour)
+        check_probabilities(leader.policy)
+        leader.update(batch)
+    assert not torch.equal(start, leader.policy)
 
 
 @each_leader
@@ -43,21 +57,21 @@ def test_a_policy_handed_out_does_not_change_later(settings: LeaderSettings) -> 
     leader = population(settings)
     policy = leader.policy
     kept = policy.clone()
-    leader.update(random_decisions(torch.Generator().manual_seed(1), len(SEEDS), 60, STATES, ACTIONS))
+    train(leader, settings, batches(settings, 20))
     assert torch.equal(policy, kept)
-    assert not torch.equal(policy, leader.policy)
 
 
 @each_leader
 def test_a_bandit_of_one_state_is_learned(settings: LeaderSettings) -> None:
     """Each run has another best arm, which pays 1 where the others pay -1 and 0."""
-    leader = population(settings, states=1)
+    leader, envs = population(settings, states=1), settings.episodes(1)
     pays = torch.tensor([[1, -1, 0], [0, 1, -1], [-1, 0, 1]], dtype=torch.float64)
     generator = torch.Generator().manual_seed(1)
     for _ in range(150):
-        action = torch.multinomial(leader.policy[:, 0], 100, replacement=True, generator=generator)
-        leader.update(Decisions(torch.zeros_like(action), action, pays.gather(1, action)))
-    check_policy(leader, states=1)
+        draws = torch.rand(len(SEEDS), envs, 1, generator=generator, dtype=torch.float64)
+        action = sample_actions(leader.behaviour(envs), draws)
+        reward = pays.gather(1, action.flatten(1)).view_as(draws)
+        leader.update(Batch(torch.zeros_like(action), action, reward))
     assert leader.policy[:, 0].argmax(-1).tolist() == [0, 1, 2]
     assert (leader.policy.amax(-1) > 0.95).all()
 
@@ -66,23 +80,25 @@ def test_a_bandit_of_one_state_is_learned(settings: LeaderSettings) -> None:
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf, 1e308])
 def test_a_row_that_is_not_finite_leaves_its_neighbours_alone(settings: LeaderSettings, broken: float) -> None:
     sound, spoilt = population(settings), population(settings)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(5):
-        batch = random_decisions(generator, len(SEEDS), 60, STATES, ACTIONS)
-        sound.update(Decisions(batch.state.clone(), batch.action.clone(), batch.return_to_go.clone()))
-        batch.return_to_go[1, ::2] = broken
-        spoilt.update(batch)
+    for batch in batches(settings, 5):
+        train(sound, settings, [batch])
+        batch.reward[1, ::2] = broken
+        train(spoilt, settings, [batch])
     assert torch.equal(spoilt.policy[[0, 2]], sound.policy[[0, 2]])
-    assert not torch.equal(spoilt.policy[1], sound.policy[1])
 
 
 @each_leader
 def test_every_run_has_its_own_learning_rate(settings: LeaderSettings) -> None:
-    rates = (0.0001, 0.01, 0.1)
-    pack = [settings.model_copy(update={"lr": lr}) for lr in rates]
-    leader = make_leaders(pack, STATES, ACTIONS, Streams([1] * len(rates), Phase.LEADER_INIT))
-    before = leader.policy
-    batch = random_decisions(torch.Generator().manual_seed(1), 1, 60, STATES, ACTIONS)
-    leader.update(Decisions(*(x.expand(len(rates), -1) for x in (batch.state, batch.action, batch.return_to_go))))
-    slow, middle, fast = (leader.policy - before).abs().flatten(1).amax(1).tolist()
-    assert 0 < slow < middle < fast
+    """Alone with its rate, a run learns the same bits as in a population of other rates."""
+    pack = [settings.model_copy(update={"lr": lr}) for lr in (0.0001, 0.01, 0.1)]
+    together, episodes = make_leaders(pack, STATES, ACTIONS, SEEDS), batches(settings, 10)
+    train(together, settings, episodes)
+    for run, seed in enumerate(SEEDS):
+        alone = make_leaders([pack[run]], STATES, ACTIONS, [seed])
+        row = slice(run, run + 1)
+        train(alone, settings, [Batch(b.state[row], b.action[row], b.reward[row]) for b in episodes])
+        assert torch.equal(alone.policy[0], together.policy[run])
+    same = make_leaders(pack, STATES, ACTIONS, [1] * len(pack))
+    one = batches(settings, 10, runs=1)
+    train(same, settings, [Batch(*(x.expand(len(pack), -1, -1) for x in (b.state, b.action, b.reward))) for b in one])
+    assert not torch.equal(same.policy[0], same.policy[2])

@@ -62,7 +62,7 @@ class TestSideBySide:
         policy = random_policies(generator, self.RUNS, batch.leader_states, batch.rows)
         replies = torch.randint(batch.columns, contexts, generator=generator)
         uniforms = random_uniforms(generator, self.RUNS, self.ENVS, games[0].episode_steps)
-        batched = play_leader(batch, policy, replies, uniforms, replay=replay)
+        batched = play_leader(batch, policy[:, None], replies, uniforms, replay=replay)
         for run, game in enumerate(games):
             env = LeaderEnv(game, replies[run], replay=replay)
             for e in range(self.ENVS):

@@ -116,7 +116,7 @@ def test_players_with_one_action_always_take_it() -> None:
     batch = GameBatch.of([random_game(generator, 1, 1, "joint", rounds=3)])
     certain = torch.ones(1, batch.leader_states, 1, dtype=torch.float64)
     replies = torch.zeros(1, 1, batch.follower_states, dtype=torch.int64)
-    episodes = play_leader(batch, certain, replies, random_uniforms(generator, 1, 4, 2 + 3), replay=False)
+    episodes = play_leader(batch, certain[:, None], replies, random_uniforms(generator, 1, 4, 2 + 3), replay=False)
     assert episodes.answers.eq(0).all()
     assert episodes.rounds.worlds.tolist() == [[[0, 1, 1]] * 4]
 
@@ -129,7 +129,7 @@ def leader_episodes(
     contexts = batch.rows**batch.leader_states
     replies = torch.randint(batch.columns, (batch.runs, contexts, batch.follower_states), generator=generator)
     uniforms = random_uniforms(generator, batch.runs, envs, batch.leader_states + batch.rounds)
-    return policy, replies, uniforms, play_leader(batch, policy, replies, uniforms, replay=replay)
+    return policy, replies, uniforms, play_leader(batch, policy[:, None], replies, uniforms, replay=replay)
 
 
 @pytest.mark.parametrize("replay", [False, True])
@@ -173,7 +173,7 @@ def test_rows_never_mix(memory: Memory, replay: bool) -> None:
     def parts(first: int, last: int) -> tuple[Tensor, ...]:
         pack = slice(first, last)
         batch = GameBatch.of(games[pack])
-        episodes = play_leader(batch, policy[pack], replies[pack], uniforms[pack], replay=replay)
+        episodes = play_leader(batch, policy[pack, None], replies[pack], uniforms[pack], replay=replay)
         rounds = episodes.rounds
         contexts = table_index(episodes.answers, batch.rows)
         to_go = [returns_to_go(rewards) for rewards in (rounds.leader_rewards, rounds.follower_rewards)]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stackpop.learners import Decisions, Phase, PPOLeader, PPOSettings, Streams
-from support import random_decisions
+from stackpop.learners import Batch, PPOLeader, PPOSettings
+from support import random_batch
 
 RUNS, STATES, ACTIONS = 3, 4, 3
 LEARNING_RATES = (0.0005, 0.008, 0.2)
@@ -48,15 +48,15 @@ class NaivePPO:
         return divergence.mean().item()
 
 
-def side_by_side(batches: list[Decisions], **settings: float | None) -> tuple[PPOLeader, list[NaivePPO]]:
+def side_by_side(batches: list[Batch], **settings: float | None) -> tuple[PPOLeader, list[NaivePPO]]:
     """A population and as many naive runs from the same start, after the same batches."""
     pack = [PPOSettings.model_validate({"lr": lr, **settings}) for lr in LEARNING_RATES]
-    leader = PPOLeader(pack, STATES, ACTIONS, Streams(range(RUNS), Phase.LEADER_INIT))
+    leader = PPOLeader(pack, STATES, ACTIONS, range(RUNS))
     naive = [NaivePPO(pack[run], leader.logits[run], leader.values[run]) for run in range(RUNS)]
     for batch in batches:
         leader.update(batch)
         for run, one in enumerate(naive):
-            one.update(batch.state[run], batch.action[run], batch.return_to_go[run])
+            one.update(batch.state[run, :, 0], batch.action[run, :, 0], batch.reward[run, :, 0])
         check(leader, naive)
     return leader, naive
 
@@ -71,9 +71,9 @@ def check(leader: PPOLeader, naive: list[NaivePPO]) -> None:
     close(leader.policy, torch.softmax(leader.logits, -1))
 
 
-def batches(seed: int, count: int = 8, samples: int = 70) -> list[Decisions]:
+def batches(seed: int, count: int = 8, samples: int = 70) -> list[Batch]:
     generator = torch.Generator().manual_seed(seed)
-    return [random_decisions(generator, RUNS, samples, STATES, ACTIONS) for _ in range(count)]
+    return [random_batch(generator, RUNS, samples, STATES, ACTIONS) for _ in range(count)]
 
 
 @pytest.mark.parametrize("value_clip", [None, 10.0])
@@ -101,8 +101,8 @@ def test_the_divergence_is_that_before_the_last_step() -> None:
 def test_equal_advantages_teach_nothing_but_values() -> None:
     """Their deviation is floored, so that rounding errors are not blown up to advantages of size one."""
     batch = batches(6, count=1)[0]
-    batch.return_to_go.fill_(0.1)
-    leader = PPOLeader([PPOSettings()] * RUNS, STATES, ACTIONS, Streams([1] * RUNS, Phase.LEADER_INIT))
+    batch.reward.fill_(0.1)
+    leader = PPOLeader([PPOSettings()] * RUNS, STATES, ACTIONS, [1] * RUNS)
     leader.values.zero_()
     before = leader.logits.clone()
     leader.update(batch)
@@ -113,7 +113,7 @@ def test_equal_advantages_teach_nothing_but_values() -> None:
 def test_a_state_that_was_not_seen_keeps_its_logits_and_value() -> None:
     batch = batches(7, count=1)[0]
     batch.state.clamp_max_(STATES - 2)
-    leader = PPOLeader([PPOSettings(value_clip=10.0)] * RUNS, STATES, ACTIONS, Streams([1] * RUNS, Phase.LEADER_INIT))
+    leader = PPOLeader([PPOSettings(value_clip=10.0)] * RUNS, STATES, ACTIONS, [1] * RUNS)
     logits, values = leader.logits[:, -1].clone(), leader.values[:, -1].clone()
     leader.update(batch)
     assert torch.equal(leader.logits[:, -1], logits)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from stackpop.learners.tables import INIT_SCALE, logit_gradient, normalised_init, reinforce_gradient, sum_by_cell
-from support import random_decisions
+from support import random_batch
 
 
 def test_the_reinforce_gradient_is_that_of_one_loss_a_sample() -> None:
     generator = torch.Generator().manual_seed(1)
     runs, states, actions, samples = 4, 3, 5, 40
     logits = torch.randn(runs, states, actions, generator=generator, dtype=torch.float64, requires_grad=True)
-    batch = random_decisions(generator, runs, samples, states, actions)
+    batch = random_batch(generator, runs, samples, states, actions).decisions
     cells = batch.state * actions + batch.action
     row = torch.arange(runs)[:, None]
     loss = -(torch.log_softmax(logits, -1)[row, batch.state, batch.action] * batch.return_to_go).mean(1).sum()

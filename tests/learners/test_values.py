@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stackpop.learners import Decisions
 from stackpop.learners.values import clipped_squared_error, squared_error
-from support import random_decisions
+from support import random_batch
 
 STATES, COEFFICIENT = 4, 0.7
 
@@ -35,7 +35,7 @@ def check(decisions: Decisions, values: Tensor, clip: float = 10.0) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_random_batches_with_unlike_rows(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    decisions = random_decisions(generator, 6, 60, STATES, 2)
+    decisions = random_batch(generator, 6, 60, STATES, 2).decisions
     decisions.return_to_go.mul_(torch.logspace(-2, 3, 6, dtype=torch.float64)[:, None])
     scale = decisions.return_to_go.abs().amax(1, keepdim=True)
     for factor in (0.0, 0.2, 1.0):
@@ -45,7 +45,7 @@ def test_random_batches_with_unlike_rows(seed: int) -> None:
 
 def test_one_loss_serves_many_values() -> None:
     generator = torch.Generator().manual_seed(1)
-    decisions = random_decisions(generator, 2, 60, STATES, 2)
+    decisions = random_batch(generator, 2, 60, STATES, 2).decisions
     gradient = clipped_squared_error(decisions, STATES, COEFFICIENT, 10.0)
     for _ in range(5):
         values = 5 * torch.randn(2, STATES, generator=generator, dtype=torch.float64)
@@ -56,7 +56,7 @@ def test_one_loss_serves_many_values() -> None:
 
 @pytest.mark.parametrize("far", [-1e6, -20.0, 20.0, 1e6])
 def test_values_far_outside_the_returns_stay_where_they_are(far: float) -> None:
-    decisions = random_decisions(torch.Generator().manual_seed(2), 3, 400, STATES, 2)
+    decisions = random_batch(torch.Generator().manual_seed(2), 3, 400, STATES, 2).decisions
     decisions.return_to_go.clamp_(-15, 15)
     values = torch.full((3, STATES), far, dtype=torch.float64)
     values[1] = 0  # a neighbour that does learn
@@ -69,7 +69,7 @@ def test_values_far_outside_the_returns_stay_where_they_are(far: float) -> None:
 
 
 def test_states_without_samples_have_no_gradient() -> None:
-    decisions = random_decisions(torch.Generator().manual_seed(3), 3, 50, 2, 2)
+    decisions = random_batch(torch.Generator().manual_seed(3), 3, 50, 2, 2).decisions
     decisions.state.add_(1)  # states 0 and 3 are never seen
     values = torch.zeros(3, STATES, dtype=torch.float64)
     check(decisions, values)
@@ -86,7 +86,7 @@ def test_one_sample(value: float) -> None:
 
 def test_equal_returns() -> None:
     """As in a game that always pays the same: all samples in or all out."""
-    decisions = random_decisions(torch.Generator().manual_seed(4), 4, 30, STATES, 2)
+    decisions = random_batch(torch.Generator().manual_seed(4), 4, 30, STATES, 2).decisions
     decisions.return_to_go.fill_(15.0)
     values = torch.tensor([0.0, 13.0, 15.0, 17.0], dtype=torch.float64)[:, None].expand(4, STATES).contiguous()
     check(decisions, values)
