@@ -149,9 +149,10 @@ def sweep(
     if not quiet:
         display.results(spec, path)
     if progress.done < spec.size:
+        remedy = ", --retry-failed trains them again" if progress.failed else ""
         raise FailedRunsError(
-            f"runs: expected {spec.size:,} done, got {progress.failed:,} failed; "
-            f"`stackpop status {path}` tells why, --retry-failed trains them again"
+            f"runs: expected {spec.size:,} done, got {progress.failed:,} failed and {progress.blocked:,} blocked; "
+            f"`stackpop status {path}` tells why{remedy}"
         )
 
 

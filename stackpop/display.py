@@ -37,6 +37,7 @@ STATUS_WORDS = {
     Status.RUNNING: "in flight",
     Status.DONE: "done",
     Status.FAILED: "failed",
+    Status.BLOCKED: "blocked",
 }
 PLAIN_SECONDS = 10.0  # between two lines of progress where no live line can be drawn
 
@@ -100,7 +101,7 @@ class SweepScreen(Watcher):
     def report(self, progress: Progress) -> None:
         """How far the sweep is."""
         if self._bar is not None and self._line is not None:
-            finished, total = progress.done + progress.failed, progress.plan.spec.size
+            finished, total = progress.done + progress.failed + progress.blocked, progress.plan.spec.size
             self._bar.update(self._line, total=total, completed=finished, text=progress_text(progress))
         elif time.monotonic() - self._printed >= PLAIN_SECONDS:
             self._printed = time.monotonic()
@@ -114,8 +115,9 @@ def progress_text(progress: Progress) -> str:
         end = "no worker is left: waiting for one to join"
     else:
         end = "time left unknown yet" if left is None else f"{_duration(left)} left"
+    blocked = f", {progress.blocked:,} blocked" if progress.blocked else ""
     return (
-        f"{progress.done:,} done, {progress.in_flight:,} in flight, {progress.failed:,} failed | "
+        f"{progress.done:,} done, {progress.in_flight:,} in flight, {progress.failed:,} failed{blocked} | "
         f"{progress.followers_done:,} followers | {progress.runs_per_second:.2f} runs/s | "
         f"{progress.env_steps_per_second:,.0f} env steps/s | {end}"
     )
@@ -222,9 +224,9 @@ def _failures(progress: StoreProgress) -> None:
     failures = progress.leaders.failures
     for failure in failures[:MOST_FAILURES]:
         where = ", ".join(f"{dim}={label}" for dim, label in failure.labels.items())
-        console.print(f"failed: {where}: {failure.error}")
+        console.print(f"{STATUS_WORDS[failure.status]}: {where}: {failure.error}")
     if len(failures) > MOST_FAILURES:
-        console.print(f"({len(failures) - MOST_FAILURES:,} more failed: see `error` in the store)")
+        console.print(f"({len(failures) - MOST_FAILURES:,} more: see `status` and `error` in the store)")
 
 
 def status(store: str, progress: StoreProgress) -> None:

@@ -13,7 +13,8 @@ class TrainingResult:
     """The outcome of one leader run or one follower training.
 
     `arrays` maps a variable of the store to its values without the swept dims, e.g. `leader_return` [iteration].
-    An array may be shorter than the store's dim (early stop, a smaller game). A non-empty `error` means failed.
+    An array may be shorter than the store's dim (early stop, a smaller game). A non-empty `error` means failed, or
+    `blocked`: not started, for the reason that `error` gives.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -23,8 +24,9 @@ class TrainingResult:
     finished: float = 0.0  # unix seconds
     worker: str = ""
     attempts: int = 1
+    blocked: bool = False
 
     @property
     def failed(self) -> bool:
-        """Whether the run raised instead of finishing."""
+        """Whether there is no result, for an error or because the run was not started."""
         return self.error != ""

@@ -331,7 +331,7 @@ def test_ids_do_not_change_between_versions() -> None:
     )
     follower = run.follower_spec()
     assert follower is not None
-    assert (run.run_id, follower.follower_id) == ("6b480c1c1a", "698485d43d")
+    assert (run.run_id, follower.follower_id) == ("e686add564", "f1d3c1b011")
     assert (run.label, follower.label) == ("hero-s3-lr0.008", "hero-s3")
 
 

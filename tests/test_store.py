@@ -32,12 +32,12 @@ from stackpop.errors import StoreError
 from stackpop.games import MATRICES, Game, parse_payoffs
 from stackpop.provenance import source_hash
 from stackpop.results import TrainingResult
-from stackpop.spec import RunSpec
+from stackpop.spec import TRAINED_ORACLES, RunSpec
 from stackpop.spec.sections import SECTIONS
 from stackpop.store import ResultsWriter, Status, bytes_per_run, open_results, read_progress, read_statuses
 from stackpop.store.layout import block_shape, chunk_length
 from stackpop.store.lock import lock_path
-from stackpop.store.schema import COMPUTED_ORACLES, FOLLOWER_VARIABLES, GROUND_TRUTH, LEADER_VARIABLES
+from stackpop.store.schema import FOLLOWER_VARIABLES, GROUND_TRUTH, LEADER_VARIABLES
 
 GAMES = ("chicken", "prisoners_dilemma", "stag_hunt")
 LEADER_SIZES = {"iteration": 4, "post_iteration": 2, "state": 5, "action": 2}
@@ -561,13 +561,11 @@ def test_progress_leaves_out_followers_that_are_never_trained(store: Path, dims:
     assert read_progress(store).leaders.total == 6
 
 
-def test_the_computed_oracles_are_those_that_train_nothing() -> None:
+def test_the_trained_oracles_are_those_that_need_a_training() -> None:
     kinds = {oracle: model() for oracle, model in SECTIONS["follower"].kinds.items()}
     run = RunSpec(matrix="chicken", payoffs=MATRICES["chicken"])
-    untrained = {
-        o for o, settings in kinds.items() if run.model_copy(update={"follower": settings}).follower_spec() is None
-    }
-    assert untrained == set(COMPUTED_ORACLES)
+    trained = {o for o, settings in kinds.items() if run.model_copy(update={"follower": settings}).follower_spec()}
+    assert trained == TRAINED_ORACLES
 
 
 # --- kills, full disks, read-only folders ---------------------------------------------------------------------------

@@ -317,6 +317,31 @@ def test_failing_runs_are_recorded_and_the_others_finish(client: Client, tmp_pat
     assert (later.status == results.status).all()
 
 
+def test_leaders_of_a_follower_that_is_not_good_enough_are_blocked(client: Client, tmp_path: Path) -> None:
+    """Until more regret is allowed, or the follower is better; the followers are trained once."""
+    store = tmp_path / "certified.zarr"
+    run(client, sweep(), store)
+    regret = bits(store, "followers").follower_regret_worst.isel(follower_iteration=-1)
+    assert (regret > 0).all()
+    refused = int((regret > regret.median()).sum())
+    assert 0 < refused < 4
+    store = tmp_path / "blocked.zarr"
+    plan = run(client, sweep(follower__max_regret=float(regret.median())), store, runs_per_task="auto")
+    assert (plan.followers_to_train, plan.followers_reused) == (4, 0)
+    with xr.open_zarr(store) as results:
+        blocked = results.status == Status.BLOCKED
+        assert np.array_equal(blocked, (regret > regret.median()).transpose(*blocked.dims))
+        assert (results.leader_return.isnull().all("iteration") == blocked).all()
+        for error in results.error.values[blocked.values]:
+            assert error.startswith("follower.max_regret: expected a follower with a regret of at most ")
+    for most in (float(regret.median()), 1e9):
+        plan = run(client, sweep(follower__max_regret=most), store)
+        assert (len(plan.pending), plan.followers_to_train, plan.followers_reused) == (refused, 0, refused)
+    with xr.open_zarr(store) as results:
+        assert (results.status == Status.DONE).all()
+        assert (results.error == "").all()
+
+
 def test_game_that_cannot_be_solved_is_told(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(game: Game) -> dict[str, float]:
         raise ValueError("no luck")
@@ -349,7 +374,9 @@ def test_followers_beyond_the_limit_are_read_from_the_store(tmp_path: Path, monk
         followers = Followers(spec, writer.followers)
         shape = tuple(spec.follower_sizes[dim] for dim in ("context", "state", "action"))
         for index in spec.indices():
-            followers.ended(index, TrainingResult({"follower_logits": np.full(shape, 10.0 * index[0] + index[1])}))
+            certificate = {"follower_regret_worst": np.zeros(1), "updates": np.array(1)}
+            logits = {"follower_logits": np.full(shape, 10.0 * index[0] + index[1])}
+            followers.ended(index, TrainingResult({**logits, **certificate}))
         writer.flush()
         assert len(followers._known) == 2  # of about a kilobyte each
         for index in [*spec.indices(), (0, 0)]:

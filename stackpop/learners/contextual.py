@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from stackpop.learners.adam import Adam
@@ -24,7 +24,8 @@ class ContextualSettings(Settings):
     lr: Adam's learning rate. updates: most pretraining updates. batch_steps: environment steps a
     batch, query steps included, rounded up to whole episodes. early_stop: stop once it best-responds
     exactly to every leader table. post_updates: follower updates against the final leader, after the
-    leader's training.
+    leader's training. max_regret: leaders start only if the trained follower's regret is at most this
+    against every leader table, in payoff an episode; null for any.
     """
 
     oracle: Literal["contextual"] = "contextual"
@@ -33,6 +34,7 @@ class ContextualSettings(Settings):
     batch_steps: PositiveInt = 100
     early_stop: bool = True
     post_updates: NonNegativeInt = 50
+    max_regret: NonNegativeFloat | None = None
 
 
 class ContextualFollower:

@@ -25,6 +25,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Commitment = Literal["resample", "replay"]
 Leader = Annotated[LeaderSettings, Field(discriminator="algorithm")]
 Follower = Annotated[FollowerSettings, Field(discriminator="oracle")]
+# Oracles whose followers are trained before the leaders, as tasks of their own.
+TRAINED_ORACLES = frozenset([ContextualSettings.model_fields["oracle"].default])
 
 
 def _payoffs(value: object) -> Payoffs:
@@ -115,7 +117,7 @@ class TrainingSpec(SamplingSettings):
 class FollowerSpec(TrainingSpec):
     """One training of a contextual follower: all it depends on, and nothing of the leader's.
 
-    `follower.post_updates` is always 0, since post-training belongs to the leader's run.
+    What only the leader's run reads has one value always: no `follower.post_updates`, any `follower.max_regret`.
     """
 
     follower: ContextualSettings
@@ -155,7 +157,7 @@ class RunSpec(TrainingSpec, ProtocolSettings):
             matrix=self.matrix,
             payoffs=self.payoffs,
             game=self.game,
-            follower=self.follower.model_copy(update={"post_updates": 0}),
+            follower=self.follower.model_copy(update={"post_updates": 0, "max_regret": None}),
             evaluation_episodes=self.evaluation_episodes,
             seed=self.seed,
         )

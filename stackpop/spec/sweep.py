@@ -98,7 +98,7 @@ class SweepSpec:
 
     @cached_property
     def fixed(self) -> Mapping[str, Any]:
-        """Dotted name -> value of every setting that is no axis, defaults included.
+        """Dotted name -> value of every setting that is no axis and shapes results, defaults included.
 
         Where an axis chooses a section's kind, the names carry it: `leader[pg].lr`. The payoffs of games that the
         file itself defines are under `payoffs.<label>`.
@@ -109,7 +109,7 @@ class SweepSpec:
             for kind, values in self._resolved(section).items():
                 prefix = f"{section}[{kind}]" if chooser_swept else section
                 for key in values:
-                    if join_name(section, key) not in self.axes:
+                    if join_name(section, key) not in self.axes and key != "max_regret":
                         fixed[join_name(prefix, key)] = values[key]
         return fixed
 
@@ -180,7 +180,7 @@ def _shapes_game(axis: str) -> bool:
 
 
 def _shapes_follower(axis: str) -> bool:
-    if axis == "follower.post_updates":  # post-training belongs to the leader's run
+    if axis in ("follower.post_updates", "follower.max_regret"):  # these belong to the leader's run
         return False
     return _shapes_game(axis) or axis in ("seed", "evaluation_episodes") or axis.startswith("follower.")
 

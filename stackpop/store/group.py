@@ -26,7 +26,7 @@ class GroupWriter:
 
     Owned by a ResultsWriter, which holds the store's lock; not for use from several threads. An `index` is a position
     in the *sweep's* grid, whatever else the store holds. A result is in memory after `record` and on disk after
-    `flush`; `status` says done or failed only of what is on disk.
+    `flush`; `status` says done, failed or blocked only of what is on disk.
     """
 
     status: NDArray[np.int8]  # [*swept dims of the sweep]; read it, change it through the methods
@@ -116,7 +116,7 @@ class GroupWriter:
         if not self._buffer and not self._marks:
             return
         results = {position: result for position, (_, result) in self._buffer.items()}
-        outcome = {position: Status.FAILED if r.failed else Status.DONE for position, r in results.items()}
+        outcome = {position: _outcome(result) for position, result in results.items()}
         with storage_faults(self._path):
             if results:
                 self._write_results(results)
@@ -150,6 +150,12 @@ def open_array(root: zarr.Group, path: str) -> Array:
     if not isinstance(array, zarr.Array):
         raise StoreError(f"store: expected an array at {path}, got a group; name another --store")
     return array
+
+
+def _outcome(result: TrainingResult) -> Status:
+    if result.blocked:
+        return Status.BLOCKED
+    return Status.FAILED if result.failed else Status.DONE
 
 
 def _run_values(result: TrainingResult) -> dict[str, object]:

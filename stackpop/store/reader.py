@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from stackpop.errors import StoreError, explain
+from stackpop.spec import TRAINED_ORACLES
 from stackpop.store.documents import array_nodes, local_folder, read_root
 from stackpop.store.faults import storage_faults
 from stackpop.store.group import open_array
@@ -28,7 +29,7 @@ from stackpop.store.plan import (
     trains_followers,
 )
 from stackpop.store.provenance import check_comparable
-from stackpop.store.schema import COMPUTED_ORACLES, FOLLOWERS, ORACLE_DIM, RUN_VARIABLES, STATUS, Status
+from stackpop.store.schema import FOLLOWERS, ORACLE_DIM, RUN_VARIABLES, STATUS, Status
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,17 +39,19 @@ Statuses = NDArray[np.int8]
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A run that failed for its own reasons: its labels along the swept dims, and the error."""
+    """A run that failed for its own reasons, or was blocked: its labels along the swept dims, status and error."""
 
     labels: Mapping[str, Any]
+    status: Status
     error: str
 
 
 @dataclass(frozen=True)
 class GroupProgress:
-    """How far the runs of one group are: sizes of the swept dims, number of runs by status, failed runs.
+    """How far the runs of one group are: sizes of the swept dims, number of runs by status, failed and
+    blocked runs.
 
-    Followers of an oracle that is computed, never trained, are in none of these.
+    Followers of an oracle that needs no training are in none of these.
     """
 
     sizes: Mapping[str, int]
@@ -154,7 +157,7 @@ def _group_progress(root: zarr.Group, group: str, dims: tuple[str, ...], *, live
     prefix = f"{group}/" if group else ""
     status = np.array(open_array(root, prefix + STATUS.name)[...])
     if group == FOLLOWERS and ORACLE_DIM in dims:
-        trained = ~np.isin(np.asarray(open_array(root, prefix + ORACLE_DIM)[...]), COMPUTED_ORACLES)
+        trained = np.isin(np.asarray(open_array(root, prefix + ORACLE_DIM)[...]), list(TRAINED_ORACLES))
         status = status.compress(trained, axis=dims.index(ORACLE_DIM))
     if not live:
         status[status == Status.RUNNING] = Status.PENDING
@@ -162,16 +165,21 @@ def _group_progress(root: zarr.Group, group: str, dims: tuple[str, ...], *, live
     return GroupProgress(
         sizes=dict(zip(dims, status.shape, strict=True)),
         counts={kind: int(tally[kind]) for kind in Status},
-        failures=_failures(root, prefix, dims, np.argwhere(status == Status.FAILED)),
+        failures=_failures(root, prefix, dims, status),
     )
 
 
-def _failures(root: zarr.Group, prefix: str, dims: tuple[str, ...], failed: Any) -> tuple[FailedRun, ...]:
+def _failures(root: zarr.Group, prefix: str, dims: tuple[str, ...], status: Statuses) -> tuple[FailedRun, ...]:
+    failed = np.argwhere(np.isin(status, [Status.FAILED, Status.BLOCKED]))
     if not len(failed):
         return ()
     labels = {dim: np.asarray(open_array(root, prefix + dim)[...]).tolist() for dim in dims}
     errors = np.asarray(open_array(root, f"{prefix}error")[...])
     return tuple(
-        FailedRun({dim: labels[dim][k] for dim, k in zip(dims, index, strict=True)}, str(errors[tuple(index)]))
+        FailedRun(
+            {dim: labels[dim][k] for dim, k in zip(dims, index, strict=True)},
+            Status(status[tuple(index)]),
+            str(errors[tuple(index)]),
+        )
         for index in failed
     )

@@ -17,7 +17,6 @@ from enum import IntEnum
 SCHEMA_VERSION = 1
 FOLLOWERS = "followers"
 ORACLE_DIM = "follower_oracle"  # the dim of the axis follower.oracle
-COMPUTED_ORACLES = ("exact",)  # its labels whose rows in `followers` are never trained
 
 
 class Status(IntEnum):
@@ -27,6 +26,7 @@ class Status(IntEnum):
     RUNNING = 1
     DONE = 2
     FAILED = 3
+    BLOCKED = 4
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,8 @@ STATUS = Variable(
     (),
     "1",
     "status of the run",
-    "Results are complete where done; running without a live writer means interrupted. Followers stay pending "
-    "where the oracle is computed and needs no training.",
+    "Results are complete where done; running without a live writer means interrupted; blocked was not started, for "
+    "the reason in `error`. Followers stay pending where the oracle needs no training.",
     dtype="int8",
     fill=int(Status.PENDING),
     attrs={

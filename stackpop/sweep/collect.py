@@ -232,7 +232,8 @@ class Collector:
         written, self._unwritten = self._unwritten, []
         for result in written:
             self.progress.finished_now += 1
-            self.progress.failed += result.failed
+            self.progress.blocked += result.blocked
+            self.progress.failed += result.failed and not result.blocked
             self.progress.done += not result.failed
             self.progress.env_steps += _env_steps(result)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from distributed import Future
 
 from stackpop.results import TrainingResult
@@ -41,15 +42,16 @@ class Followers:
         return future if future is not None and future.status in _ALIVE else None
 
     def known(self, index: Index, follower: FollowerSpec) -> TrainingResult | None:
-        """Logits of a follower that is trained, or the error of one that failed in this sweep; else None."""
+        """Logits and regret of a follower that is trained, or the error of one that failed in this sweep; else None."""
         if index in self._known:
             return self._known[index]
         if self._writer is None or self._writer.status[index] != Status.DONE:
             return None
         game = follower.to_game()
-        padded = self._writer.read(index)["follower_logits"]
-        logits = padded[: game.leader_tables, : game.follower_states, : game.columns].copy()
-        return self._remember(index, TrainingResult({"follower_logits": logits}))
+        stored = self._writer.read(index)
+        logits = stored["follower_logits"][: game.leader_tables, : game.follower_states, : game.columns].copy()
+        regret = stored["follower_regret_worst"][: int(stored["updates"])][-1:].astype(np.float64)
+        return self._remember(index, TrainingResult({"follower_logits": logits, "follower_regret_worst": regret}))
 
     def started(self, indices: Sequence[Index], future: Future[Any]) -> None:
         """A task trains these followers."""
@@ -63,7 +65,8 @@ class Followers:
         self._training.pop(index, None)
         if self._writer is not None:
             self._writer.record(index, result)
-        kept = {} if result.failed else {"follower_logits": result.arrays["follower_logits"]}
+        needed = ("follower_logits", "follower_regret_worst")
+        kept = {} if result.failed else {name: result.arrays[name] for name in needed}
         self._remember(index, TrainingResult(kept, result.error))
 
     def _remember(self, index: Index, result: TrainingResult) -> TrainingResult:

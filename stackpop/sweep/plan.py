@@ -8,13 +8,11 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from stackpop.learners.contextual import ContextualSettings
-from stackpop.spec import RunSpec, SweepSpec
+from stackpop.spec import TRAINED_ORACLES, RunSpec, SweepSpec
 from stackpop.store import Status
 
 Index = tuple[int, ...]
 T = TypeVar("T")
-TRAINED_ORACLES = {ContextualSettings.model_fields["oracle"].default}  # the others are computed
 RunsPerTask = int | Literal["auto"]
 # A pack this large costs little more a run than a larger one, fills a block of the store, and is little to lose.
 LARGEST_PACK = 64
@@ -82,7 +80,7 @@ def _pack_size(wanted: RunsPerTask, runs: int, threads: int) -> int:
 
 
 def with_follower(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
-    """Those of the runs at `flat` whose oracle is trained; where the oracle is an axis, others are computed."""
+    """Those of the runs at `flat` whose oracle is trained; where the oracle is an axis, others may not be."""
     oracles = spec.labels.get("follower_oracle")
     if oracles is None:
         return flat

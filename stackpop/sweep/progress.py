@@ -12,8 +12,8 @@ from stackpop.sweep.plan import Plan
 class Progress:
     """Counts of one sweep; updated by the sweep, read by its watcher.
 
-    done, failed: runs durable in the store, those of earlier sweeps included. in_flight: runs that
-    train, and the few that wait on the cluster for a thread or for their followers.
+    done, failed: runs durable in the store, those of earlier sweeps included. blocked: runs that this sweep did
+    not start. in_flight: runs that train, and the few that wait on the cluster for a thread or for their followers.
     threads: worker threads there are. env_steps: environment steps of everything trained since `started`,
     followers included.
     """
@@ -21,6 +21,7 @@ class Progress:
     plan: Plan
     done: int
     failed: int
+    blocked: int = 0
     in_flight: int = 0
     threads: int = 0
     followers_done: int = 0

@@ -45,21 +45,35 @@ def train_follower_pack(specs: Sequence[FollowerSpec]) -> FollowerResults:
 def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResults]) -> list[TrainingResult]:
     """Train leaders of one shape against their trained followers, in the order of `specs`.
 
-    A leader whose follower failed fails with it, and the others go on.
+    A leader whose follower failed fails with it, one whose follower is worse than `max_regret` is blocked, and the
+    others go on.
     """
     _prepare_worker()
     from stackpop.training import train_leaders
 
     followers = {key: result for pack in trained for key, result in pack.items()}
-    errors = {key: f"follower: {result.error}" for key, result in followers.items() if result.failed}
+    refused = [_refusal(spec, followers) for spec in specs]
+    sound = [spec for spec, refusal in zip(specs, refused, strict=True) if refusal is None]
     logits = {key: result.arrays["follower_logits"] for key, result in followers.items() if not result.failed}
-    failed = [errors.get(follower.follower_id) if (follower := spec.follower_spec()) else None for spec in specs]
-    sound = [spec for spec, error in zip(specs, failed, strict=True) if error is None]
     results = iter(train_leaders(sound, logits) if sound else ())
-    now = time.time()
-    return [
-        _signed(TrainingResult({}, error, started=now, finished=now) if error else next(results)) for error in failed
-    ]
+    return [_signed(refusal or next(results)) for refusal in refused]
+
+
+def _refusal(spec: RunSpec, followers: FollowerResults) -> TrainingResult | None:
+    """Why a leader is not started, if so."""
+    training, now = spec.follower_spec(), time.time()
+    if training is None:
+        return None
+    result = followers[training.follower_id]
+    if result.failed:
+        return TrainingResult({}, f"follower: {result.error}", started=now, finished=now)
+    regret = float(result.arrays["follower_regret_worst"][-1].astype("float32"))  # as the store has it
+    most = getattr(spec.follower, "max_regret", None)
+    if most is None or regret <= most:
+        return None
+    reason = f"follower.max_regret: expected a follower with a regret of at most {most:g}, got {regret:.6g}; "
+    reason += "raise it, or give the follower more updates"
+    return TrainingResult({}, reason, started=now, finished=now, blocked=True)
 
 
 @cache
