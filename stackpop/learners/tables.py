@@ -31,6 +31,11 @@ def normalised_init(normals: Tensor) -> Tensor:
     return INIT_SCALE * normals / (normals * normals).cumsum(1)[:, -1:].sqrt()
 
 
+def greedy(values: Tensor) -> Tensor:
+    """The policy that takes the action of largest value, of equal ones the first: one-hot, [..., action]."""
+    return torch.zeros_like(values).scatter_(-1, values.argmax(-1, keepdim=True), 1.0)
+
+
 def sum_by_cell(cells: Tensor, weights: Tensor | None, size: int) -> Tensor:
     """Sum the weights (or count) of each run's samples by cell: [run, sample] -> [run, size].
 
