@@ -50,7 +50,7 @@ def learn_chain(leader: Learner, seeds: Sequence[int], envs: int, updates: int, 
         leader.update(play_chain(leader.behaviour(envs), streams.uniform(envs, STEPS), pays))
 
 
-def check_any_pack(train: Callable[[Sequence[int]], tuple[Tensor, ...]], runs: int = 19) -> None:
+def check_any_pack(train: Callable[[Sequence[int]], tuple[Tensor, ...]], runs: int = 11) -> None:
     """Runs trained alone, in smaller packs and in any order have the bits they have in one pack of all.
 
     train: trains the runs of these numbers as one pack; what it returns are tensors [run, ...].

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from stackpop.learners.adam import Adam
 from stackpop.learners.batch import Batch
 from stackpop.learners.streams import Phase, Streams
-from stackpop.learners.tables import greedy, normalised_init
+from stackpop.learners.tables import greedy, normalised_init, softmax
 from stackpop.settings import Settings
 
 
@@ -66,7 +65,7 @@ class ESLeader:
 
         The gradient's estimate is, as published, the mean of rank · direction: not divided by the noise.
         """
-        ranks = centred_ranks(reduce(torch.add, batch.reward.unbind(-1)))
+        ranks = centred_ranks(batch.reward.cumsum(-1)[..., -1])
         ahead, behind = ranks.chunk(2, 1)
         climb = (ahead - behind)[..., None, None] * self._directions
         climb = climb.cumsum(1)[:, -1] / ranks.shape[1]
@@ -74,12 +73,22 @@ class ESLeader:
         self.policy = self._act(self.logits)
 
     def _act(self, logits: Tensor) -> Tensor:
-        return greedy(logits) if self.settings.acting == "greedy" else torch.softmax(logits, -1)
+        return greedy(logits) if self.settings.acting == "greedy" else softmax(logits)
 
 
 def centred_ranks(returns: Tensor) -> Tensor:
-    """Each run's returns [run, env] by rank, from -0.5 (least) to 0.5; equal returns share their mean rank."""
-    ordered = torch.from_numpy(np.sort(returns.numpy(), axis=1))  # far faster than torch's
-    below, up_to = (torch.searchsorted(ordered, returns, right=right) for right in (False, True))
-    # Ranks count from 0, so those of equal returns run from `below` to `up_to` - 1.
-    return (below + up_to - 1).double() / (2 * (returns.shape[1] - 1)) - 0.5
+    """Each run's returns [run, env] by rank, from -0.5 (least) to 0.5; equal returns share their mean rank.
+
+    That rank is (how many are less - how many are greater) / 2 (envs - 1).
+    """
+    order = torch.from_numpy(np.argsort(returns.numpy(), axis=1))  # faster than torch's
+    ordered = returns.gather(1, order).numpy()
+    less, greater = _different_before(ordered), _different_before(ordered[:, ::-1])[:, ::-1]
+    ranks = torch.from_numpy((less - greater) / (2 * (returns.shape[1] - 1)))
+    return torch.empty_like(ranks).scatter_(1, order, ranks)
+
+
+def _different_before(ordered: np.ndarray) -> np.ndarray:
+    """How many of the ordered numbers [run, env] stand before the first that equals this one."""
+    firsts = (ordered[:, 1:] != ordered[:, :-1]) * np.arange(1, ordered.shape[1])
+    return np.maximum.accumulate(np.pad(firsts, ((0, 0), (1, 0))), axis=1)

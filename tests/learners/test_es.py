@@ -62,7 +62,7 @@ def test_many_updates_agree_with_one_perturbation_at_a_time(acting: str) -> None
     naive = [NaiveES(ESSettings(lr=lr, noise=0.3, l2=0.2), leader.logits[run], seed)
              for run, (lr, seed) in enumerate(zip(LEARNING_RATES, SEEDS, strict=True))]  # fmt: skip
     generator = torch.Generator().manual_seed(1)
-    for _ in range(40):
+    for _ in range(25):
         behaviour, batch = leader.behaviour(ENVS), random_batch(generator)
         leader.update(batch)
         for run, one in enumerate(naive):
@@ -81,7 +81,7 @@ def test_runs_have_the_same_bits_in_any_pack(acting: str) -> None:
         pack = [ESSettings.model_validate({"lr": 0.01 * (1 + run % 7), "acting": acting}) for run in runs]
         seeds = [run // 2 for run in runs]
         leader = ESLeader(pack, 3, 2, seeds)
-        learn_chain(leader, seeds, envs=26, updates=25, spread=2)
+        learn_chain(leader, seeds, envs=26, updates=12, spread=2)
         return leader.logits, leader.policy
 
     check_any_pack(train)
@@ -139,7 +139,7 @@ def test_greedy_leaders_act_by_tables_and_sampling_ones_by_chance() -> None:
         assert set(table.unique().tolist()) == {0.0, 1.0}
         assert (table.sum(-1) == 1).all()
     assert torch.equal(greedy.policy.argmax(-1), greedy.logits.argmax(-1))
-    assert torch.equal(sample.policy, torch.softmax(sample.logits, -1))
+    torch.testing.assert_close(sample.policy, torch.softmax(sample.logits, -1), rtol=1e-13, atol=0)
     assert ((sample.behaviour(ENVS) > 0.2) & (sample.behaviour(ENVS) < 0.5)).all()
 
 
@@ -170,3 +170,17 @@ def test_an_episode_a_perturbed_leader_and_an_even_number_of_them() -> None:
     with pytest.raises(ValidationError) as caught:
         ESSettings(population=41)
     assert [expectation(e) for e in caught.value.errors()] == ["a multiple of 2"]
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, 1e308])
+def test_a_run_whose_returns_are_not_finite_leaves_its_neighbours_alone(broken: float) -> None:
+    sound, spoilt, generator = population(), population(), torch.Generator().manual_seed(3)
+    for _ in range(3):
+        batch = random_batch(generator)
+        reward = batch.reward.clone()
+        reward[1, ::2] = broken
+        for leader, paid in ((sound, batch.reward), (spoilt, reward)):
+            leader.behaviour(ENVS)
+            leader.update(Batch(batch.state, batch.action, paid))
+    assert torch.equal(spoilt.logits[[0, 2]], sound.logits[[0, 2]])
+    assert spoilt.logits.isfinite().all()  # only ranks count

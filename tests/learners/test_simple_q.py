@@ -18,7 +18,7 @@ from stackpop.learners.simple_q import Replay, SimpleQLeader, SimpleQSettings, a
 
 SEEDS, STATES, ACTIONS, ENVS, STEPS = (3, 1, 4), 4, 3, 3, 5
 LEARNING_RATES = (0.001, 0.1, 0.5)
-# Small enough for forty batches of 15 steps to fill the buffer many times, at places that no batch ends on.
+# Small enough for a few batches of 15 steps to fill the buffer many times, at places that no batch ends on.
 SMALL = {"minibatch": 32, "buffer": 52, "target_update": 50, "learning_starts": 40}
 
 
@@ -96,7 +96,7 @@ def test_many_updates_agree_with_one_loss_a_sample(loss: str) -> None:
     naive = [NaiveSimpleQ(SimpleQSettings.model_validate({"lr": lr, "loss": loss, **SMALL}), leader.q[run], seed)
              for run, (lr, seed) in enumerate(zip(LEARNING_RATES, SEEDS, strict=True))]  # fmt: skip
     generator = torch.Generator().manual_seed(1)
-    for _ in range(40):
+    for _ in range(25):
         behaviour = leader.behaviour(ENVS)
         batch = played(behaviour, generator)
         leader.update(batch)
@@ -115,7 +115,7 @@ def test_runs_have_the_same_bits_in_any_pack(loss: str) -> None:
         pack = [SimpleQSettings.model_validate({"lr": 0.01 * (1 + run % 7), "loss": loss, **SMALL}) for run in runs]
         seeds = [run // 2 for run in runs]
         leader = SimpleQLeader(pack, 3, 2, seeds)
-        learn_chain(leader, seeds, envs=7, updates=25, spread=2)
+        learn_chain(leader, seeds, envs=7, updates=14, spread=2)
         return leader.q, leader.policy, leader.noise
 
     check_any_pack(train)
@@ -234,6 +234,21 @@ def test_huber_caps_the_pull_of_a_large_error() -> None:
         ends.append(leader.q.item())
     assert ends[0] == pytest.approx(3, abs=0.7)
     assert ends[1] == pytest.approx(1 / 9, abs=0.1)
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, 1e308])
+def test_a_run_that_diverges_shows_and_leaves_its_neighbours_alone(broken: float) -> None:
+    sound, spoilt, generator = population(**SMALL), population(**SMALL), torch.Generator().manual_seed(5)
+    for _ in range(8):
+        batch = played(sound.behaviour(ENVS), generator)
+        reward = batch.reward.clone()
+        reward[1, ::2] = broken
+        spoilt.behaviour(ENVS)
+        sound.update(batch)
+        spoilt.update(Batch(batch.state, batch.action, reward))
+    for name in ("q", "policy", "noise"):
+        assert torch.equal(getattr(spoilt, name)[[0, 2]], getattr(sound, name)[[0, 2]])
+    assert spoilt.policy[1].isnan().any()
 
 
 @pytest.mark.parametrize(("batch_steps", "episode_steps", "episodes"), [(100, 8, 13), (96, 8, 12), (1, 8, 1)])
