@@ -19,6 +19,8 @@ STATES, ACTIONS, STEPS = 3, 2, 2
 PAYS = torch.tensor([[1, 0], [-1, -2], [3, 0]], dtype=torch.float64)
 VALUES = torch.tensor([[0, 3], [-1, -2], [3, 0]], dtype=torch.float64)
 BEST = [1, 0, 0]
+# Envs, updates and runs: torch splits reductions of more than 32,768 numbers among threads if there is but one run.
+LONG = (20_000, 1, 3)
 
 
 class Learner(Protocol):
@@ -50,7 +52,7 @@ def learn_chain(leader: Learner, seeds: Sequence[int], envs: int, updates: int, 
         leader.update(play_chain(leader.behaviour(envs), streams.uniform(envs, STEPS), pays))
 
 
-def check_any_pack(train: Callable[[Sequence[int]], tuple[Tensor, ...]], runs: int = 11) -> None:
+def check_any_pack(train: Callable[[Sequence[int]], tuple[Tensor, ...]], runs: int) -> None:
     """Runs trained alone, in smaller packs and in any order have the bits they have in one pack of all.
 
     train: trains the runs of these numbers as one pack; what it returns are tensors [run, ...].
@@ -58,7 +60,9 @@ def check_any_pack(train: Callable[[Sequence[int]], tuple[Tensor, ...]], runs: i
     with torch_threads(1):
         expected = train(range(runs))
     order = np.random.default_rng(1).permutation(runs).tolist()
-    for first, size, threads in ((0, 1, 1), (7, 1, 2), (1, 2, 1), (3, 3, 2), (2, 7, 1), (0, runs, 2)):
+    for first, size, threads in ((0, 1, 1), (2, 1, 2), (1, 2, 1), (0, 3, 2), (2, 7, 1), (0, runs, 2)):
+        if first + size > runs:
+            continue
         chosen = order[first : first + size]
         with torch_threads(threads):
             found = train(chosen)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from chain import BEST, check_any_pack, learn_chain
+from chain import BEST, LONG, check_any_pack, learn_chain
 from stackpop.learners import Phase, Streams
 from stackpop.learners.batch import Batch
 from stackpop.learners.es import ESLeader, ESSettings, centred_ranks
@@ -75,16 +75,17 @@ def test_many_updates_agree_with_one_perturbation_at_a_time(acting: str) -> None
         torch.testing.assert_close(leader.logits, logits, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize(("envs", "updates", "runs"), [(26, 12, 11), LONG], ids=["short", "long"])
 @pytest.mark.parametrize("acting", ["greedy", "sample"])
-def test_runs_have_the_same_bits_in_any_pack(acting: str) -> None:
-    def train(runs: Sequence[int]) -> tuple[Tensor, ...]:
-        pack = [ESSettings.model_validate({"lr": 0.01 * (1 + run % 7), "acting": acting}) for run in runs]
-        seeds = [run // 2 for run in runs]
+def test_runs_have_the_same_bits_in_any_pack(acting: str, envs: int, updates: int, runs: int) -> None:
+    def train(chosen: Sequence[int]) -> tuple[Tensor, ...]:
+        pack = [ESSettings.model_validate({"lr": 0.01 * (1 + run % 7), "acting": acting}) for run in chosen]
+        seeds = [run // 2 for run in chosen]
         leader = ESLeader(pack, 3, 2, seeds)
-        learn_chain(leader, seeds, envs=26, updates=12, spread=2)
+        learn_chain(leader, seeds, envs, updates, spread=2)
         return leader.logits, leader.policy
 
-    check_any_pack(train)
+    check_any_pack(train, runs)
 
 
 def test_acting_greedily_the_chain_is_solved_within_ten_generations() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chain import BEST, VALUES, check_any_pack, learn_chain
+from chain import BEST, LONG, VALUES, check_any_pack, learn_chain
 from stackpop.learners import Phase, Streams
 from stackpop.learners.batch import Batch
 from stackpop.learners.simple_q import Replay, SimpleQLeader, SimpleQSettings, adapted_noise, transitions
@@ -109,16 +109,19 @@ def test_many_updates_agree_with_one_loss_a_sample(loss: str) -> None:
         assert torch.equal(leader.policy.argmax(-1), leader.q.argmax(-1))
 
 
+@pytest.mark.parametrize(("envs", "updates", "runs"), [(7, 14, 11), LONG], ids=["short", "long"])
 @pytest.mark.parametrize("loss", ["squared", "huber"])
-def test_runs_have_the_same_bits_in_any_pack(loss: str) -> None:
-    def train(runs: Sequence[int]) -> tuple[Tensor, ...]:
-        pack = [SimpleQSettings.model_validate({"lr": 0.01 * (1 + run % 7), "loss": loss, **SMALL}) for run in runs]
-        seeds = [run // 2 for run in runs]
+def test_runs_have_the_same_bits_in_any_pack(loss: str, envs: int, updates: int, runs: int) -> None:
+    settings = {"loss": loss, **(SMALL if envs < 100 else {"minibatch": 40_000})}
+
+    def train(chosen: Sequence[int]) -> tuple[Tensor, ...]:
+        pack = [SimpleQSettings.model_validate({"lr": 0.01 * (1 + run % 7), **settings}) for run in chosen]
+        seeds = [run // 2 for run in chosen]
         leader = SimpleQLeader(pack, 3, 2, seeds)
-        learn_chain(leader, seeds, envs=7, updates=14, spread=2)
+        learn_chain(leader, seeds, envs, updates, spread=2)
         return leader.q, leader.policy, leader.noise
 
-    check_any_pack(train)
+    check_any_pack(train, runs)
 
 
 @pytest.mark.parametrize("loss", ["squared", "huber"])
