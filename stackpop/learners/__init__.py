@@ -10,15 +10,17 @@ from torch import Tensor
 from stackpop.games import Game
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.contextual import ContextualFollower, ContextualSettings
+from stackpop.learners.es import ESLeader, ESSettings
 from stackpop.learners.exact import ExactSettings, exact_replies
 from stackpop.learners.pg import PGLeader, PGSettings
 from stackpop.learners.ppo import PPOLeader, PPOSettings
+from stackpop.learners.simple_q import SimpleQLeader, SimpleQSettings
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import Decisions, normalised_init
 from stackpop.settings import Settings
 
 # What a sweep file may choose from. A new learner joins a union of settings and the mapping below it.
-LeaderSettings = PGSettings | PPOSettings
+LeaderSettings = PGSettings | PPOSettings | SimpleQSettings | ESSettings
 FollowerSettings = ContextualSettings | ExactSettings
 
 
@@ -41,6 +43,8 @@ class Leader(Protocol):
 LEADERS: Mapping[type[Settings], Callable[[Sequence[Any], int, int, Sequence[int]], Leader]] = {
     PGSettings: PGLeader,
     PPOSettings: PPOLeader,
+    SimpleQSettings: SimpleQLeader,
+    ESSettings: ESLeader,
 }
 # Settings of oracles that need no training -> the follower's actions [context, follower_state] in a game.
 COMPUTED_ORACLES: Mapping[type[Settings], Callable[[Game], Tensor]] = {
@@ -63,6 +67,8 @@ __all__ = [
     "ContextualFollower",
     "ContextualSettings",
     "Decisions",
+    "ESLeader",
+    "ESSettings",
     "ExactSettings",
     "FollowerSettings",
     "Leader",
@@ -72,6 +78,8 @@ __all__ = [
     "PPOLeader",
     "PPOSettings",
     "Phase",
+    "SimpleQLeader",
+    "SimpleQSettings",
     "Streams",
     "make_leaders",
     "normalised_init",

@@ -22,6 +22,8 @@ class Phase(IntEnum):
     LEADER_EVALUATION = 5
     POST_TRAINING = 6
     POST_EVALUATION = 7
+    LEADER_EXPLORATION = 8
+    LEADER_REPLAY = 9
 
 
 class Streams:

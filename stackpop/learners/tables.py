@@ -7,6 +7,7 @@ sums per (state, action) alone, so the losses here take those sums instead of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -29,6 +30,28 @@ class Decisions:
 def normalised_init(normals: Tensor) -> Tensor:
     """Initial weights of scale 0.01: [run, input, output], each output's weights of norm 0.01."""
     return INIT_SCALE * normals / (normals * normals).cumsum(1)[:, -1:].sqrt()
+
+
+def greedy(values: Tensor) -> Tensor:
+    """The policy that takes the action of largest value, of equal ones the first: one-hot, [..., action].
+
+    Where the largest value is not finite there is no policy, but NaN, so that a run that has diverged shows.
+    """
+    # Action by action: over an axis this short, torch's own reductions need several times as long.
+    parts = values.unbind(-1)
+    largest = reduce(torch.maximum, parts)
+    chosen = values == largest[..., None]
+    free = ~chosen[..., 0]
+    for k in range(1, len(parts)):
+        chosen[..., k] &= free
+        free &= ~chosen[..., k]
+    return chosen.to(values.dtype).add_((largest - largest)[..., None])  # plus 0 or NaN
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """`torch.softmax` over the last axis, action by action, which is far faster where there are many short rows."""
+    weights = (logits - reduce(torch.maximum, logits.unbind(-1))[..., None]).exp_()
+    return weights.div_(reduce(torch.add, weights.unbind(-1))[..., None])
 
 
 def sum_by_cell(cells: Tensor, weights: Tensor | None, size: int) -> Tensor:

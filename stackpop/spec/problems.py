@@ -75,6 +75,7 @@ _EXPECTED = {
     "less_than": "a number below {lt}",
     "literal_error": "{expected}",
     "missing": "a value",
+    "multiple_of": "a multiple of {multiple_of}",
     "string_pattern_mismatch": "a word of letters, digits and . _ -",
     "string_type": "a word",
     "value_error": "payoffs of a game ({error})",

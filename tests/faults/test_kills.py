@@ -58,6 +58,7 @@ def command(store: str, *more: object) -> list[object]:
 
 def results(store: Path, group: str | None) -> xr.Dataset:
     with xr.open_zarr(store, group=group, consolidated=True) as dataset:  # plain xarray, as a notebook does it
+        dataset.status.load()  # first, for a sweep may be writing: a run that is done now has all its arrays already
         return dataset.load()
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from stackpop.learners.tables import INIT_SCALE, logit_gradient, normalised_init, reinforce_gradient, sum_by_cell
+from stackpop.learners.tables import (
+    INIT_SCALE,
+    greedy,
+    logit_gradient,
+    normalised_init,
+    reinforce_gradient,
+    softmax,
+    sum_by_cell,
+)
 from support import random_batch
 
 
@@ -50,3 +59,26 @@ def test_initial_weights_of_every_output_have_norm_one_hundredth() -> None:
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))  # only scaled, each output for itself
     assert (ratio > 0).all()
     assert INIT_SCALE == 0.01
+
+
+@pytest.mark.parametrize("actions", [1, 2, 5])
+def test_greedy_takes_the_first_of_the_largest(actions: int) -> None:
+    values = torch.randint(3, (4, 50, actions), generator=torch.Generator().manual_seed(4)).double()
+    kept = values.clone()
+    assert torch.equal(greedy(values), torch.nn.functional.one_hot(values.argmax(-1), actions).double())
+    assert torch.equal(values, kept)
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_greedy_shows_what_has_diverged(broken: float) -> None:
+    values = torch.tensor([[1.0, broken, 2.0], [1.0, 3.0, 3.0]], dtype=torch.float64)
+    found = greedy(values)
+    assert found[0].isnan().all()
+    assert found[1].tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("actions", [1, 2, 5])
+def test_softmax_is_that_of_torch(actions: int) -> None:
+    logits = torch.randn(4, 50, actions, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    logits *= torch.tensor([1e-3, 1, 30, 1e4], dtype=torch.float64)[:, None, None]
+    torch.testing.assert_close(softmax(logits), torch.softmax(logits, -1), rtol=1e-13, atol=1e-300)

@@ -1,0 +1,94 @@
+"""The ES leader: evolution strategies with antithetic perturbations and centred ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from stackpop.learners.adam import Adam
+from stackpop.learners.batch import Batch
+from stackpop.learners.streams import Phase, Streams
+from stackpop.learners.tables import greedy, normalised_init, softmax
+from stackpop.settings import Settings
+
+
+class ESSettings(Settings):
+    """Settings of the ES leader (Salimans et al., 2017).
+
+    lr: Adam's learning rate. updates: generations. population: perturbed leaders a generation, of one
+    episode each; an even number, as they come in opposite pairs. noise: standard deviation of the
+    perturbations. l2: weight of the logits' decay. acting: whether leaders take the action of the largest
+    logit, or sample from the softmax as RLlib's do, which learns far more slowly.
+    """
+
+    algorithm: Literal["es"] = "es"
+    lr: PositiveFloat = 0.01
+    updates: PositiveInt = 500
+    population: Annotated[PositiveInt, Field(multiple_of=2)] = 1000
+    noise: PositiveFloat = 0.02
+    l2: NonNegativeFloat = 0.005
+    acting: Literal["greedy", "sample"] = "greedy"
+
+    def episodes(self, _episode_steps: int) -> int:
+        """Leader episodes a batch."""
+        return self.population
+
+
+class ESLeader:
+    """A population of ES leaders, tables of logits [run, state, action].
+
+    They learn from the returns of whole episodes alone, so unpaid steps in a batch make no difference.
+    Settings other than the learning rate must be equal across the population.
+    """
+
+    def __init__(self, settings: Sequence[ESSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
+        self.settings = settings[0]
+        self.logits = normalised_init(Streams(seeds, Phase.LEADER_INIT).normal(states, actions))
+        self.policy = self._act(self.logits)  # [run, state, action]
+        self._exploration = Streams(seeds, Phase.LEADER_EXPLORATION)
+        self._directions = self.logits.new_empty(0)  # [run, pair, state, action] standard normal
+        self._adam = Adam(self.logits, torch.tensor([s.lr for s in settings], dtype=self.logits.dtype))
+
+    def behaviour(self, envs: int) -> Tensor:
+        """Policies of fresh perturbations, [run, env, state, action]: envs i and i + envs / 2 are opposites."""
+        self._directions = self._exploration.normal(envs // 2, *self.logits.shape[1:])
+        centre, shift = self.logits[:, None], self.settings.noise * self._directions
+        return self._act(torch.cat([centre + shift, centre - shift], 1))
+
+    def update(self, batch: Batch) -> None:
+        """One step of Adam along the estimated gradient of the ranked return, less l2 · logits.
+
+        The gradient's estimate is, as published, the mean of rank · direction: not divided by the noise.
+        """
+        ranks = centred_ranks(batch.reward.cumsum(-1)[..., -1])
+        ahead, behind = ranks.chunk(2, 1)
+        climb = (ahead - behind)[..., None, None] * self._directions
+        climb = climb.cumsum(1)[:, -1] / ranks.shape[1]
+        self._adam.step(self.settings.l2 * self.logits - climb)
+        self.policy = self._act(self.logits)
+
+    def _act(self, logits: Tensor) -> Tensor:
+        return greedy(logits) if self.settings.acting == "greedy" else softmax(logits)
+
+
+def centred_ranks(returns: Tensor) -> Tensor:
+    """Each run's returns [run, env] by rank, from -0.5 (least) to 0.5; equal returns share their mean rank.
+
+    That rank is (how many are less - how many are greater) / 2 (envs - 1).
+    """
+    order = torch.from_numpy(np.argsort(returns.numpy(), axis=1))  # faster than torch's
+    ordered = returns.gather(1, order).numpy()
+    less, greater = _different_before(ordered), _different_before(ordered[:, ::-1])[:, ::-1]
+    ranks = torch.from_numpy((less - greater) / (2 * (returns.shape[1] - 1)))
+    return torch.empty_like(ranks).scatter_(1, order, ranks)
+
+
+def _different_before(ordered: np.ndarray) -> np.ndarray:
+    """How many of the ordered numbers [run, env] stand before the first that equals this one."""
+    firsts = (ordered[:, 1:] != ordered[:, :-1]) * np.arange(1, ordered.shape[1])
+    return np.maximum.accumulate(np.pad(firsts, ((0, 0), (1, 0))), axis=1)
