@@ -22,6 +22,8 @@ class Phase(IntEnum):
     LEADER_EVALUATION = 5
     POST_TRAINING = 6
     POST_EVALUATION = 7
+    TABULAR_Q = 10
+    TABULAR_Q_EVALUATION = 11
 
 
 class Streams:

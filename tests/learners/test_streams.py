@@ -64,8 +64,10 @@ def test_the_phases_keep_their_numbers() -> None:
         "LEADER_EVALUATION",
         "POST_TRAINING",
         "POST_EVALUATION",
+        "TABULAR_Q",
+        "TABULAR_Q_EVALUATION",
     ]
-    assert sorted(Phase) == list(range(8))
+    assert sorted(Phase) == [*range(8), 10, 11]
 
 
 def test_uniforms_fill_the_unit_interval_evenly() -> None:
