@@ -32,9 +32,9 @@ class QTables:
 
     def greedy(self, places: Integers, noise: Floats | None) -> Integers:
         """Best actions [lane] at places [lane], of equals the first; noise [place, column] adds to the table."""
-        row, action = np.take(self.rows, places, axis=0, out=self._row, mode="clip"), self._action
+        row, action = self.rows.take(places, axis=0, out=self._row, mode="clip"), self._action
         if noise is not None:
-            np.add(row, np.take(noise, places, axis=0, out=self._noise, mode="clip"), out=row)
+            np.add(row, noise.take(places, axis=0, out=self._noise, mode="clip"), out=row)
         best = row[:, 0]
         if self._columns > 1:
             np.greater(row[:, 1], best, out=action)
@@ -54,13 +54,13 @@ class QTables:
             np.add(rewards, target, out=target)
         np.multiply(places, self._columns, out=entry)
         np.add(entry, actions, out=entry)
-        np.take(self._entries, entry, out=old, mode="clip")
+        self._entries.take(entry, out=old, mode="clip")
         np.subtract(target, old, out=self._target)
         np.multiply(self._target, self._alpha, out=self._target)
         self._entries[entry] = np.add(old, self._target, out=old)
 
     def _best_value(self, places: Integers) -> Floats:
-        row = np.take(self.rows, places, axis=0, out=self._row, mode="clip")
+        row = self.rows.take(places, axis=0, out=self._row, mode="clip")
         best: Floats = row[:, 0]
         for column in range(1, self._columns):
             best = np.maximum(best, row[:, column], out=self._target)

@@ -26,7 +26,7 @@ EPSILON = 0.1
 NOISE = 0.1
 SMALLEST_UNIFORM = 2.0**-54  # stands in for 0, whose normal quantile is -inf
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
 StepSize = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -45,10 +45,10 @@ class TabularQSettings(Settings):
     oracle: Literal["tabular_q"] = "tabular_q"
     games: PositiveInt = 80
     alpha: StepSize = 0.1
-    gamma: Fraction = 0.9
+    gamma: UnitInterval = 0.9
     init: Literal["normal", "zeros"] = "normal"
     exploration: Literal["epsilon_greedy", "parameter_noise"] = "epsilon_greedy"
-    epsilon: Fraction | None = None
+    epsilon: UnitInterval | None = None
     noise: NonNegativeFloat | None = None
     reset: bool = True
     paid: bool = False
@@ -208,6 +208,7 @@ def learn_and_play(
 ) -> LearningEpisodes:
     """Play leader episodes against followers that learn in them.
 
+    Memory is about 30 bytes a lane and step, draws included; some thousand lanes at once are the fastest.
     leader: [run, env or 1, leader_state, row] probabilities; tables: [run, env, follower_state, column]
     that the episodes start from. Without `reset` only the first episode of each run starts from its
     table, and each other one from where the episode before it ended. The caller's tables are kept as they are.
@@ -224,7 +225,7 @@ class _Lanes:
     What belongs to a lane stands in one flat array, lane after lane, and is looked up by its *place*: a world's
     is lane · worlds + world, a follower state's lane · follower_states + state.
 
-    Draws stay where they are until their game is played: of many lanes they are most of the memory.
+    Draws stay where they are until their game is played: they are most of the memory.
     """
 
     def __init__(
@@ -232,6 +233,7 @@ class _Lanes:
     ) -> None:
         self._game, self._settings = game, settings
         self._envs = envs = draws.leader.shape[1]
+        self._row_count = game.rows
         thresholds = self._spread(_thresholds(game, leader).expand(-1, envs, -1, -1))
         self._thresholds = thresholds.transpose(1, 2).flatten(2).numpy()  # [episode, row - 1, place]
         self._payoffs = self._spread(_follower_payoffs(game).expand(-1, envs, -1))[0].flatten().numpy()  # [place]
@@ -264,12 +266,13 @@ class _Lanes:
         return tensor.view(self._envs, -1, *shape).transpose(0, 1).contiguous()
 
     def play(self) -> None:
-        """Play all episodes."""
-        for episode in range(self._episodes):
-            for game in range(self._settings.games):
-                self._play_game(episode, game, learning=True)
-            self._play_game(episode, self._settings.games, learning=False)
-            self._learned[episode] = self._tables.rows
+        """Play all episodes; payoffs that overflow raise nothing, as in torch."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            for episode in range(self._episodes):
+                for game in range(self._settings.games):
+                    self._play_game(episode, game, learning=True)
+                self._play_game(episode, self._settings.games, learning=False)
+                self._learned[episode] = self._tables.rows
 
     def played(self) -> tuple[Tensor, Tensor]:
         """Outcomes [run, env, step] and tables after each episode [run, env, follower_state, column]."""
@@ -290,7 +293,7 @@ class _Lanes:
             world = self._move(self._thresholds[episode], t, world, reply)
             then = self._observe(world, (t + 1) % 2)
             if learning:
-                reward = np.take(self._payoffs, world, out=self._reward, mode="clip")
+                reward = self._payoffs.take(world, out=self._reward, mode="clip")
                 self._tables.learn(place, reply, reward, then if t < rounds - 1 else None)
             place = then
         self._outcomes[episode, :, steps] = self._happened.T
@@ -309,24 +312,26 @@ class _Lanes:
             return None
         uniforms = np.ascontiguousarray(self._exploration[episode, :, steps].T)
         # One number tells both: below epsilon, its share of epsilon is uniform again.
-        share = np.minimum(uniforms / epsilon * columns, columns - 1)
-        return share.astype(np.int64), uniforms < epsilon
+        share = np.minimum(uniforms, epsilon) / epsilon * columns
+        return np.minimum(share, columns - 1).astype(np.int64), uniforms < epsilon
 
     def _observe(self, world: Integers, turn: int) -> Integers:
         """Places of what the follower observes."""
-        return world if self._states is None else np.take(self._states, world, out=self._places[turn], mode="clip")
+        return world if self._states is None else self._states.take(world, out=self._places[turn], mode="clip")
 
     def _move(self, thresholds: Floats, t: int, world: Integers, reply: Integers) -> Integers:
         """Where the leader's action and the reply lead to."""
-        outcome = np.multiply(reply, self._game.rows, out=self._happened[t])
+        outcome: Integers = self._happened[t]
+        then: Integers = self._worlds[t % 2]
+        np.multiply(reply, self._row_count, out=outcome)
         for threshold in thresholds:
-            np.take(threshold, world, out=self._chance, mode="clip")
+            threshold.take(world, out=self._chance, mode="clip")
             np.add(outcome, np.greater_equal(self._uniforms[t], self._chance, out=self._passed), out=outcome)
-        return np.add(outcome, self._first, out=self._worlds[t % 2])
+        return np.add(outcome, self._first, out=then)
 
 
 def _thresholds(game: GameBatch, leader: Tensor) -> Tensor:
-    """The uniform at which an action passes to the next: [run, env or 1, leader_state, row] -> [..., row - 1, world]."""
+    """Where a uniform passes to the next action: [run, env or 1, leader_state, row] -> [..., row - 1, world]."""
     return leader.cumsum(-1)[..., :-1].transpose(-1, -2)[..., game.leader_observation]
 
 

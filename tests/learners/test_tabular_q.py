@@ -97,6 +97,11 @@ def one_run(draws: Draws, run: int) -> Draws:
     return Draws(draws.leader[run], draws.exploration[run], draws.init[run])
 
 
+def of_leader(game: Game, worlds: Tensor, outcomes: Tensor) -> tuple[list[int], list[int]]:
+    """The leader's states and actions."""
+    return GameBatch.of([game]).leader_observation[worlds].tolist(), (outcomes % game.rows).tolist()
+
+
 def check_against_slow(
     games: list[Game], settings: TabularQSettings, leader: Tensor, tables: Tensor, draws: Draws
 ) -> None:
@@ -112,7 +117,10 @@ def check_against_slow(
             assert episodes.state[run, env].tolist() == slow.states
             assert episodes.action[run, env].tolist() == slow.actions
             assert episodes.reward[run, env].tolist() == slow.rewards
-            rewards = episodes.rounds.leader_rewards[run, env], episodes.rounds.follower_rewards[run, env]
+            rounds = episodes.rounds
+            paid_game = rounds.worlds[run, env], rounds.outcomes[run, env]
+            assert of_leader(game, *paid_game) == (slow.states[-game.rounds :], slow.actions[-game.rounds :])
+            rewards = rounds.leader_rewards[run, env], rounds.follower_rewards[run, env]
             assert list(zip(*(r.tolist() for r in rewards), strict=True)) == slow.played
             assert episodes.tables[run, env].tolist() == table
 
@@ -296,6 +304,17 @@ def test_long_learning_finds_a_best_response_in_a_repeated_game() -> None:
     assert returns.tolist() == pytest.approx([best] * 5)
 
 
+@pytest.mark.parametrize("variant", ["epsilon_greedy", "parameter_noise"])
+def test_payoffs_that_overflow_raise_nothing(variant: str) -> None:
+    """They are reported with the run, from the curves that are not finite; warnings are errors here."""
+    game = GameBatch.of([Game((((1e308, -1e308), (1e308, 1e308)),) * 2, "joint", rounds=4)])
+    settings = VARIANTS[variant].model_copy(update={"gamma": 1.0, "alpha": 1.0})
+    follower = TabularQFollower(game, settings)
+    leader = torch.full((1, 1, 5, 2), 0.5, dtype=torch.float64)
+    tables = follower.play(leader, Streams([1], Phase.TABULAR_Q).uniform(4, follower.numbers)).tables
+    assert not tables.isfinite().all()
+
+
 def test_numbers_of_an_episode_do_not_depend_on_how_many_are_drawn_at_once() -> None:
     batch = GameBatch.of([Game(MATRICES["chicken"], "opponent", rounds=2)])
     for settings in (VARIANTS["epsilon_greedy"], VARIANTS["parameter_noise"]):
@@ -343,7 +362,7 @@ def test_fresh_tables_are_small_or_zero() -> None:
         assert tables.std().item() == pytest.approx(sd, rel=0.03)
 
 
-def test_half_of_the_defaults_depend_on_the_exploration() -> None:
+def test_what_belongs_to_the_other_exploration_has_no_effect() -> None:
     greedy, noisy = TabularQSettings(), TabularQSettings(exploration="parameter_noise")
     assert (greedy.explore_chance, greedy.noise_sd) == (0.1, 0.0)
     assert (noisy.explore_chance, noisy.noise_sd) == (0.0, 0.1)
