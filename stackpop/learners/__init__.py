@@ -17,11 +17,12 @@ from stackpop.learners.ppo import PPOLeader, PPOSettings
 from stackpop.learners.simple_q import SimpleQLeader, SimpleQSettings
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import Decisions, normalised_init
+from stackpop.learners.tabular_q import TabularQFollower, TabularQSettings
 from stackpop.settings import Settings
 
 # What a sweep file may choose from. A new learner joins a union of settings and the mapping below it.
 LeaderSettings = PGSettings | PPOSettings | SimpleQSettings | ESSettings
-FollowerSettings = ContextualSettings | ExactSettings
+FollowerSettings = ContextualSettings | ExactSettings | TabularQSettings
 
 
 class Leader(Protocol):
@@ -50,6 +51,8 @@ LEADERS: Mapping[type[Settings], Callable[[Sequence[Any], int, int, Sequence[int
 COMPUTED_ORACLES: Mapping[type[Settings], Callable[[Game], Tensor]] = {
     ExactSettings: exact_replies,
 }
+# Settings of oracles that ask no queries, for they learn inside every leader episode.
+LEARNING_ORACLES: tuple[type[Settings], ...] = (TabularQSettings,)
 
 
 def make_leaders(settings: Sequence[LeaderSettings], states: int, actions: int, seeds: Sequence[int]) -> Leader:
@@ -63,6 +66,7 @@ def make_leaders(settings: Sequence[LeaderSettings], states: int, actions: int, 
 __all__ = [
     "COMPUTED_ORACLES",
     "LEADERS",
+    "LEARNING_ORACLES",
     "Batch",
     "ContextualFollower",
     "ContextualSettings",
@@ -81,6 +85,8 @@ __all__ = [
     "SimpleQLeader",
     "SimpleQSettings",
     "Streams",
+    "TabularQFollower",
+    "TabularQSettings",
     "make_leaders",
     "normalised_init",
     "whole_episodes",

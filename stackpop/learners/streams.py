@@ -24,6 +24,8 @@ class Phase(IntEnum):
     POST_EVALUATION = 7
     LEADER_EXPLORATION = 8
     LEADER_REPLAY = 9
+    TABULAR_Q = 10
+    TABULAR_Q_EVALUATION = 11
 
 
 class Streams:

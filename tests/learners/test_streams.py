@@ -66,8 +66,10 @@ def test_the_phases_keep_their_numbers() -> None:
         "POST_EVALUATION",
         "LEADER_EXPLORATION",
         "LEADER_REPLAY",
+        "TABULAR_Q",
+        "TABULAR_Q_EVALUATION",
     ]
-    assert sorted(Phase) == list(range(10))
+    assert sorted(Phase) == list(range(12))
 
 
 def test_uniforms_fill_the_unit_interval_evenly() -> None:
