@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from stackpop.games import MATRICES, Payoffs
-from stackpop.learners import COMPUTED_ORACLES, LEADERS, Batch, ContextualSettings
+from stackpop.learners import COMPUTED_ORACLES, LEADERS, LEARNING_ORACLES, Batch, ContextualSettings
 from stackpop.results import TrainingResult
 from stackpop.settings import Settings
 from stackpop.spec import RunSpec
 from stackpop.training import train_followers, train_leaders
 
 # Every leader and oracle by the name that a sweep file calls it.
-ORACLES: tuple[type[Settings], ...] = (ContextualSettings, *COMPUTED_ORACLES)
+ORACLES: tuple[type[Settings], ...] = (ContextualSettings, *COMPUTED_ORACLES, *LEARNING_ORACLES)
 ORACLE_SETTINGS = {settings.model_fields["oracle"].default: settings for settings in ORACLES}
 LEADER_SETTINGS = {settings.model_fields["algorithm"].default: settings for settings in LEADERS}
 

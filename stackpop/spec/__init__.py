@@ -1,7 +1,16 @@
 """A sweep file turned into validated, fully resolved runs with stable names."""
 
 from stackpop.spec.load import load_sweep, parse_sweep
-from stackpop.spec.runs import TRAINED_ORACLES, FollowerSpec, GameSettings, RunSpec
+from stackpop.spec.runs import QUERYLESS_ORACLES, TRAINED_ORACLES, FollowerSpec, GameSettings, RunSpec
 from stackpop.spec.sweep import SweepSpec
 
-__all__ = ["TRAINED_ORACLES", "FollowerSpec", "GameSettings", "RunSpec", "SweepSpec", "load_sweep", "parse_sweep"]
+__all__ = [
+    "QUERYLESS_ORACLES",
+    "TRAINED_ORACLES",
+    "FollowerSpec",
+    "GameSettings",
+    "RunSpec",
+    "SweepSpec",
+    "load_sweep",
+    "parse_sweep",
+]

@@ -11,6 +11,7 @@ from pathlib import Path
 from stackpop.errors import SpecError, did_you_mean, explain
 from stackpop.games import Game
 from stackpop.spec.check_axes import axis_values, raw_axes
+from stackpop.spec.check_conflicts import check_conflicts
 from stackpop.spec.check_games import check_tables, played_games
 from stackpop.spec.check_settings import given_settings, resolved_settings, used_kinds
 from stackpop.spec.document import Document, read
@@ -107,7 +108,10 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
     check_tables(document, games, raw, memories, rounds)
     if "matrix" not in axes:
         settings[""]["matrix"] = document.value.get("matrix")
-    return SweepSpec(_name(document, default_name), _description(document), axes, games, settings)
+    sweep = SweepSpec(_name(document, default_name), _description(document), axes, games, settings)
+    if not document.problems:
+        check_conflicts(document, sweep)
+    return sweep
 
 
 def _check_keys(document: Document) -> None:

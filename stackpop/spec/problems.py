@@ -42,6 +42,10 @@ class Problems:
         """Note what `other` has."""
         self._lines |= other._lines
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._lines)
+
     def raise_any(self) -> None:
         """Raises SpecError with one line a problem, in the order of the text, if there is any."""
         if self._lines:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, StringConstraints, Val
 
 from stackpop.errors import SpecError
 from stackpop.games import Game, Memory, Payoffs, check_payoffs
-from stackpop.learners import ContextualSettings, FollowerSettings, LeaderSettings, PPOSettings
+from stackpop.learners import LEARNING_ORACLES, ContextualSettings, FollowerSettings, LeaderSettings, PPOSettings
 from stackpop.settings import Settings
 from stackpop.spec.document import dump, read
 from stackpop.spec.problems import expectation, remedy, shown
@@ -27,6 +27,7 @@ Leader = Annotated[LeaderSettings, Field(discriminator="algorithm")]
 Follower = Annotated[FollowerSettings, Field(discriminator="oracle")]
 # Oracles whose followers are trained before the leaders, as tasks of their own.
 TRAINED_ORACLES = frozenset([ContextualSettings.model_fields["oracle"].default])
+QUERYLESS_ORACLES = tuple(settings.model_fields["oracle"].default for settings in LEARNING_ORACLES)
 
 
 def _payoffs(value: object) -> Payoffs:
@@ -150,7 +151,7 @@ class RunSpec(TrainingSpec, ProtocolSettings):
         return self.to_game().leader_states * (2 if self.query_bit else 1)
 
     def follower_spec(self) -> FollowerSpec | None:
-        """The follower training that this run needs; None where the oracle is exact."""
+        """The follower training that this run needs; None where the oracle trains none."""
         if not isinstance(self.follower, ContextualSettings):
             return None
         return FollowerSpec(

@@ -119,7 +119,7 @@ class SweepSpec:
         return {
             "iteration": self._largest("leader.updates"),
             "post_iteration": self._largest("follower.post_updates"),
-            "state": max(game.leader_states for game in self._games()) * (2 if any(self._values("query_bit")) else 1),
+            "state": max(game.leader_states for game in self._games()) * (2 if any(self.values("query_bit")) else 1),
             "action": max(game.rows for game in self._games()),
         }
 
@@ -147,14 +147,14 @@ class SweepSpec:
 
     def _games(self) -> list[Game]:
         """One game for each pair of payoffs and memory."""
-        memories = self._values("game.memory")
+        memories = self.values("game.memory")
         return [Game(payoffs, memory) for payoffs in self.games.values() for memory in memories]
 
     def _largest(self, name: str) -> int:
-        return max(self._values(name), default=0)
+        return max(self.values(name), default=0)
 
-    def _values(self, name: str) -> list[Any]:
-        """Every value that a setting takes; none where no kind that is used reads it."""
+    def values(self, name: str) -> list[Any]:
+        """Every value that a setting, by its dotted name, takes in the sweep; none where nothing in use reads it."""
         section, key = split_name(name)
         if name in self.axes:
             return list(self.axes[name])

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.learners import Batch, make_leaders
+from stackpop.learners import Batch, TabularQSettings, make_leaders
 from stackpop.results import TrainingResult
 from stackpop.spec import RunSpec
+from stackpop.training.learning import LearningFollowers
 from stackpop.training.packs import Arrays, timed
 from stackpop.training.queried import QueriedFollowers
 
@@ -45,7 +46,7 @@ def train_leaders(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.nda
 
 def _train_leaders(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.ndarray]) -> list[Arrays]:
     """Curves of a pack of leaders of one shape, and of the post-training of their followers."""
-    followers: Followers = QueriedFollowers.of(specs, follower_logits)
+    followers = _followers(specs, follower_logits)
     policies = _leader_policies(specs, followers)
     curves = followers.curves(policies)
     curves["entropy"] = -(policies * policies.clamp_min(1e-300).log()).sum(-1).mean(-1)
@@ -54,6 +55,12 @@ def _train_leaders(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.nd
     curves["leader_policy"] = policies
     curves |= {f"post_{name}": curve for name, curve in followers.post_train(policies[:, -1:]).items()}
     return [{name: values[row].numpy() for name, values in curves.items()} for row in range(len(specs))]
+
+
+def _followers(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.ndarray]) -> Followers:
+    if isinstance(settings := specs[0].follower, TabularQSettings):
+        return LearningFollowers(specs, settings)
+    return QueriedFollowers.of(specs, follower_logits)
 
 
 def _leader_policies(specs: Sequence[RunSpec], followers: Followers) -> Tensor:

@@ -10,18 +10,28 @@ import numpy as np
 import pytest
 
 from stackpop.games import Memory
-from stackpop.spec import RunSpec
+from stackpop.spec import QUERYLESS_ORACLES, RunSpec
 from support import LEADER_SETTINGS, ORACLE_SETTINGS, check_same_bits, random_payoffs, run_spec, torch_threads, train
 
 LEADERS: dict[str, dict[str, Any]] = {
     **{name: {"algorithm": name} for name in LEADER_SETTINGS},
     "ppo": {"algorithm": "ppo", "epochs": 5},
     "ppo-value_clip": {"algorithm": "ppo", "epochs": 5, "value_clip": 10.0},
+    "es": {"algorithm": "es", "population": 20},
+    "es-sample": {"algorithm": "es", "population": 20, "acting": "sample"},
+    "simple_q": {"algorithm": "simple_q", "minibatch": 64, "loss": "huber"},
 }
 ORACLES: dict[str, dict[str, Any]] = {
-    name: {"oracle": name, **({"updates": 4, "post_updates": 3} if name == "contextual" else {})}
-    for name in ORACLE_SETTINGS
+    **{name: {"oracle": name} for name in ORACLE_SETTINGS},
+    "contextual": {"oracle": "contextual", "updates": 4, "post_updates": 3},
+    "tabular_q": {"oracle": "tabular_q", "games": 4},
+    "tabular_q-carried": {"oracle": "tabular_q", "games": 4, "exploration": "parameter_noise", "reset": False},
 }
+PROTOCOLS: list[dict[str, Any]] = [
+    {"commitment": "resample"},
+    {"commitment": "replay"},
+    {"commitment": "resample", "hidden_queries": True, "query_bit": True},
+]
 SHAPES: list[tuple[Memory, int]] = [("none", 2), ("opponent", 2), ("joint", 2), ("none", 3), ("opponent", 3)]
 
 # Windows of a fixed shuffle of all runs: first position, size, torch threads.
@@ -30,7 +40,12 @@ WINDOWS = [(0, 1, 1), (30, 1, 1), (63, 1, 2), (1, 2, 1), (5, 3, 1), (9, 7, 2), (
 
 
 def population(
-    leader: dict[str, Any], follower: dict[str, Any], commitment: str, memory: Memory, actions: int, episodes: int = 3
+    leader: dict[str, Any],
+    follower: dict[str, Any],
+    protocol: dict[str, Any],
+    memory: Memory,
+    actions: int,
+    episodes: int = 3,
 ) -> list[RunSpec]:
     """Runs of one shape that differ in all that a pack may mix: game, offset, seed and both learning rates."""
     learns = follower["oracle"] == "contextual"
@@ -40,7 +55,7 @@ def population(
             random_payoffs(i % 5, actions, actions),
             seed=i // 2,
             game={"memory": memory, "rounds": 7, "reward_offset": (-2.5, 0.3)[i % 2]},
-            commitment=commitment,
+            **protocol,
             leader={"updates": 4, **leader, "lr": 0.01 * (1 + i % 7)},
             follower={**follower, "lr": 0.02 * (1 + i % 3)} if learns else follower,
             evaluation_episodes=episodes,
@@ -67,25 +82,26 @@ def check_windows(specs: Sequence[RunSpec], windows: Sequence[tuple[int, int, in
 
 
 @pytest.mark.parametrize(("memory", "actions"), SHAPES, ids=[f"{memory}-{n}x{n}" for memory, n in SHAPES])
-@pytest.mark.parametrize("commitment", ["resample", "replay"])
 @pytest.mark.parametrize("oracle", ORACLES)
 @pytest.mark.parametrize("leader", LEADERS)
-def test_packs_of_any_size(leader: str, oracle: str, commitment: str, memory: Memory, actions: int) -> None:
-    check_windows(population(LEADERS[leader], ORACLES[oracle], commitment, memory, actions), WINDOWS)
+def test_packs_of_any_size(leader: str, oracle: str, memory: Memory, actions: int) -> None:
+    for protocol in PROTOCOLS if ORACLES[oracle]["oracle"] not in QUERYLESS_ORACLES else PROTOCOLS[:1]:
+        check_windows(population(LEADERS[leader], ORACLES[oracle], protocol, memory, actions), WINDOWS)
 
 
 @pytest.mark.parametrize("leader", LEADERS)
 def test_many_updates(leader: str) -> None:
     """Rare differences in the last bit add up over the updates until they show."""
     settings = {**LEADERS[leader], "updates": 60}
-    specs = population(settings, ORACLES["exact"], "resample", "joint", 2)[:9]
+    specs = population(settings, ORACLES["exact"], PROTOCOLS[0], "joint", 2)[:9]
     check_windows(specs, [(0, 1, 1), (4, 1, 1), (8, 1, 1), (2, 4, 1)])
 
 
 @pytest.mark.parametrize("leader", LEADERS)
 def test_batches_long_enough_to_split_among_threads(leader: str) -> None:
     """Torch splits reductions of more than 32,768 numbers among threads, where there is but one run to work on."""
-    settings = {**LEADERS[leader], "updates": 1, "batch_steps": 60_000}
+    size = {"population": 12_000} if "population" in LEADERS[leader] else {"batch_steps": 60_000}
+    settings = {**LEADERS[leader], "updates": 1, **size}
     follower = {"oracle": "contextual", "updates": 1, "post_updates": 1, "batch_steps": 60_000}
-    specs = population(settings, follower, "resample", "opponent", 2, episodes=10_000)[:4]
+    specs = population(settings, follower, PROTOCOLS[0], "opponent", 2, episodes=10_000)[:4]
     check_windows(specs, [(i, 1, threads) for i, threads in itertools.product(range(4), (1, 2))])

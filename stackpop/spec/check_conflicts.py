@@ -1,0 +1,68 @@
+"""Checks of settings that are sound alone and senseless together. The document notes what conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from stackpop.spec.document import Document
+from stackpop.spec.problems import Loc, shown
+from stackpop.spec.runs import QUERYLESS_ORACLES
+from stackpop.spec.sections import split_name
+from stackpop.spec.sweep import SweepSpec
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A value of one setting that makes no sense beside a value of another, and why."""
+
+    name: str
+    value: Any
+    other: str
+    other_value: Any
+    why: str
+    remedy: str
+
+
+def check_conflicts(document: Document, sweep: SweepSpec) -> None:
+    """Refuse what conflicts, where the first of the two settings stands: every value of an axis meets every other."""
+    for conflict in _rules(sweep):
+        if conflict.value in sweep.values(conflict.name) and conflict.other_value in sweep.values(conflict.other):
+            document.refuse(
+                _place(document, conflict),
+                expected=f"something else with {conflict.other} {shown(conflict.other_value)}",
+                got=f"{shown(conflict.value)}: {conflict.why}",
+                remedy=conflict.remedy,
+            )
+
+
+def _rules(sweep: SweepSpec) -> Iterator[Conflict]:
+    """What would conflict, if both values occur."""
+    replay = ("commitment", "replay")
+    drop = "leave one of the two out"
+    hidden_why = "with replay the leader decides in its query answers alone, so nothing would be left to learn from"
+    yield Conflict("hidden_queries", True, *replay, hidden_why, drop)
+    bit_why = "with replay the leader decides in its query answers alone, so the bit would tell it nothing"
+    yield Conflict("query_bit", True, *replay, bit_why, drop)
+    for oracle in QUERYLESS_ORACLES:
+        why = f"{oracle} asks no queries"
+        for name, value in (("hidden_queries", True), ("query_bit", True), replay):
+            yield Conflict(name, value, "follower.oracle", oracle, why, "leave it out, or use the contextual oracle")
+    if sweep.values("hidden_queries") == [True]:
+        why = "evolution strategies learn from returns of whole episodes, so hiding the queries changes nothing"
+        yield Conflict("hidden_queries", True, "leader.algorithm", "es", why, "leave it out, or show it as an axis")
+    for name, other in (("epsilon", "parameter_noise"), ("noise", "epsilon_greedy")):
+        for value in sweep.values(f"follower.{name}"):
+            if value is not None:
+                why = f"{other} reads no {name}"
+                yield Conflict(f"follower.{name}", value, "follower.exploration", other, why, drop)
+
+
+def _place(document: Document, conflict: Conflict) -> Loc:
+    """Where a value stands: in its setting, or along its axis."""
+    axis = document.value.get("axes", {}).get(conflict.name)
+    if isinstance(axis, list):
+        return "axes", conflict.name, axis.index(conflict.value)
+    section, key = split_name(conflict.name)
+    return (section, key) if section else (key,)
