@@ -2,6 +2,7 @@
 
 from stackpop.spec.load import load_sweep, parse_sweep
 from stackpop.spec.runs import FollowerSpec, GameSettings, RunSpec
+from stackpop.spec.stored import stored_run
 from stackpop.spec.sweep import SweepSpec
 
-__all__ = ["FollowerSpec", "GameSettings", "RunSpec", "SweepSpec", "load_sweep", "parse_sweep"]
+__all__ = ["FollowerSpec", "GameSettings", "RunSpec", "SweepSpec", "load_sweep", "parse_sweep", "stored_run"]
