@@ -149,12 +149,14 @@ def sweep(
 
         display.dry_run(spec, options, estimate(spec, options))
         return
-    path = options.store_path(spec)
-    with Tracking(path, _tracker(track)) as tracking:
+    path, tracker = options.store_path(spec), _tracker(track)
+    with Tracking(path, tracker) as tracking:
         with nullcontext() if quiet else display.sweep_screen(path) as screen:
             progress = execute(spec, options, tracking.telling(screen))
         if not quiet:
             display.results(spec, path)
+            if tracker:
+                print(f"logging to {tracker}; if you stop it, `stackpop track {path} --to {tracker}` goes on")
         tracked = tracking.finish()
     if tracked and not quiet:
         print(tracked)

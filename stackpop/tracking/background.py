@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
@@ -21,14 +22,13 @@ class Tracking(Watcher):
     """Passes on what a sweep tells its watcher, and has what is durable replayed meanwhile, or nothing (`to=None`).
 
     A tracker may be slow, hang or fail; in a process of its own it does so without the sweep. What it failed to
-    log is left to the next replay. A context manager: an error inside it ends that process.
+    log is left to the next replay. A context manager, which ends that process.
     """
 
     def __init__(self, store: str, to: TrackerName | None) -> None:
         self._watcher = Watcher()
         self._command = [sys.executable, "-m", "stackpop", "track", store, "--to", to] if to else []
-        self._child: subprocess.Popen[bytes] | None = None
-        self._said: IO[bytes] | None = None
+        self._replay: tuple[subprocess.Popen[bytes], IO[bytes]] | None = None  # the process, and what it prints
         self._ended, self._replayed = time.monotonic(), 0
         self._failed = self._warned = False
 
@@ -52,8 +52,8 @@ class Tracking(Watcher):
     def report(self, progress: Progress) -> None:
         """The progress, several times a second; starts a replay when one is due."""
         self._watcher.report(progress)
-        if self._child is not None:
-            if self._child.poll() is not None:
+        if self._replay is not None:
+            if self._replay[0].poll() is not None:
                 self._settle()
         elif (
             self._command and progress.finished_now > self._replayed and time.monotonic() - self._ended >= PAUSE_SECONDS
@@ -71,29 +71,30 @@ class Tracking(Watcher):
 
     def _start(self) -> None:
         # A file, for a pipe that nobody reads would stop it.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 lives as long as the process
+        said = tempfile.TemporaryFile()  # noqa: SIM115 lives as long as the process
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         try:
-            self._child = subprocess.Popen(  # noqa: S603 our own command
-                self._command, stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.STDOUT, env=environment
+            child = subprocess.Popen(  # noqa: S603 our own command
+                self._command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env=environment
             )
-            os.setpriority(os.PRIO_PROCESS, self._child.pid, NICENESS)
         except OSError as error:
+            said.close()
             self._fail(str(error))
+            return
+        self._replay = child, said
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
 
     def _settle(self) -> str:
         """Wait for a replay to end; the last line it printed."""
-        child, said, self._child, self._said = self._child, self._said, None, None
-        if child is None or said is None:
+        if self._replay is None:
             return ""
-        try:
-            code = child.wait()
-        except BaseException:
-            self._child = child  # for `__exit__`
-            raise
-        said.seek(0)
-        lines = said.read().decode(errors="replace").splitlines()
-        said.close()
+        child, said = self._replay
+        code = child.wait()
+        self._replay = None
+        with said:
+            said.seek(0)
+            lines = said.read().decode(errors="replace").splitlines()
         self._ended = time.monotonic()
         self._failed = code != 0
         if self._failed:
@@ -114,6 +115,8 @@ class Tracking(Watcher):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self._child is not None:
-            self._child.kill()
-            self._child.wait()
+        if self._replay is not None:
+            child, said = self._replay
+            child.kill()
+            child.wait()
+            said.close()

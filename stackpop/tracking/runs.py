@@ -105,7 +105,7 @@ class _Reader:
         self._exact = {
             str(name): values.load()
             for name, values in results.coords.items()
-            if name not in results.dims and set(values.dims) <= set(self._dims)
+            if name not in results.dims and values.dtype.kind == "f"
         }
 
     def blocks(self) -> Iterator[tuple[slice, ...]]:
