@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
@@ -92,6 +93,8 @@ def event_files(store: Path) -> dict[str, Scalars]:
 def scalars(folder: Path) -> Scalars:
     assert len(list(folder.iterdir())) == 1
     found = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    (start,) = found.PluginTagToContent("hparams").values()
+    assert b"leader.lr" in start
     return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
@@ -320,6 +323,26 @@ def test_wandb_remembers_files_that_were_uploaded_and_cleaned_away(store: Path) 
     assert replay(store, "wandb", project="another")["logged"] == 4
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_a_replay_that_is_shot_while_wandb_writes_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = parse_sweep(TINY.replace("[1, 2]", str(list(range(10)))), "tiny")
+    store = tmp_path / "tiny.zarr"
+    write(store, {index: result(index) for index in spec.indices()}, spec)
+    ledger = default_folder(store) / "wandb-stackpop.logged"
+    for name, value in os.environ.items():
+        if name.startswith("WANDB_"):
+            monkeypatch.setitem(command.ENVIRONMENT, name, value)
+    with command.started(sys.executable, "-m", "stackpop", "track", store, "--to", "wandb") as process:
+        command.until(ledger.exists)
+        process.kill()
+    assert 1 <= len(ledger.read_text().splitlines()) < 20
+    replay(store, "wandb")
+    steps = [(_run(run).run_id, tuple(row["step"] for row in history(run))) for run in wandb_files(store)]
+    assert len(steps) == 20
+    assert set(steps) == {(run.key.id, (1, 2, 3, 4, 5, 6)) for run in ended_runs(store, lambda _: True)}
+
+
 class Resumed:
     """What a run is that the server has up to a step; offline there is none."""
 
@@ -361,6 +384,24 @@ def test_faults_of_a_tracker_are_one_line(store: Path) -> None:
     with pytest.raises(TrackerFailedError, match="expected an answer, got NotADirectoryError") as found:
         replay(store, "tensorboard")
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.slow
+def test_a_tracker_that_hangs_is_given_up(store: Path) -> None:
+    code = f"""
+import time
+import stackpop.cli
+from stackpop.tracking.tensorboard import TensorBoard
+stackpop.cli.TRACKER_SECONDS = 1
+TensorBoard.log = lambda *_: time.sleep(600)
+stackpop.cli.main(["track", {str(store)!r}, "--to", "tensorboard"])
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=command.ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith("error: tracker tensorboard: no answer for 1 s")
+    assert answer.stderr.count("\n") == 1
 
 
 def test_a_missing_extra_is_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
