@@ -21,8 +21,10 @@ from stackpop.errors import FailedRunsError, SpecError, StackpopError, explain
 
 if TYPE_CHECKING:
     from stackpop.sweep import RunsPerTask
+    from stackpop.tracking import RunKey, TrackerName
 
 INTERRUPTED, INTERNAL_ERROR = 130, 70
+TRACKER_SECONDS = 120  # for one run; a network that went away would hold a replay for ever
 
 
 app = typer.Typer(
@@ -121,6 +123,10 @@ def sweep(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and an estimate; train nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed runs again.")] = False,
+    track: Annotated[
+        Literal["wandb", "tensorboard", "none"] | None,
+        typer.Option(help="Log runs there too (default: wandb if WANDB_API_KEY is set, else none)."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Run what is missing of a sweep, and print how close its leaders came.
@@ -134,6 +140,7 @@ def sweep(
     from stackpop import display
     from stackpop.cluster import ClusterOptions
     from stackpop.sweep import SweepOptions, execute
+    from stackpop.tracking import Tracking
 
     file_name = str(scheduler_file) if scheduler_file else None
     cluster = ClusterOptions(scheduler, file_name, workers, dashboard_port)
@@ -143,11 +150,17 @@ def sweep(
 
         display.dry_run(spec, options, estimate(spec, options))
         return
-    path = options.store_path(spec)
-    with nullcontext() if quiet else display.sweep_screen(path) as screen:
-        progress = execute(spec, options, screen)
-    if not quiet:
-        display.results(spec, path)
+    path, tracker = options.store_path(spec), _tracker(track)
+    with Tracking(path, tracker) as tracking:
+        with nullcontext() if quiet else display.sweep_screen(path) as screen:
+            progress = execute(spec, options, tracking.telling(screen))
+        if not quiet:
+            display.results(spec, path)
+            if tracker:
+                print(f"logging to {tracker}; if you stop it, `stackpop track {path} --to {tracker}` goes on")
+        tracked = tracking.finish()
+    if tracked and not quiet:
+        print(tracked)
     if progress.done < spec.size:
         remedy = ", --retry-failed trains them again" if progress.failed else ""
         raise FailedRunsError(
@@ -163,6 +176,51 @@ def _runs_per_task(text: str) -> RunsPerTask:
         return int(text)
     expected, remedy = "a whole number of 1 or more, or auto", "leave it out for one run a task"
     raise SpecError(explain("--runs-per-task", expected=expected, got=repr(text), remedy=remedy))
+
+
+def _tracker(wanted: Literal["wandb", "tensorboard", "none"] | None) -> TrackerName | None:
+    """Where to log; what is not asked for by name may be missing, and then tracking says so and the sweep goes on."""
+    if wanted is None:
+        on = os.environ.get("WANDB_API_KEY") and os.environ.get("WANDB_MODE") != "disabled"
+        return "wandb" if on else None
+    if wanted == "none":
+        return None
+    from stackpop.tracking import check_installed
+
+    check_installed(wanted)
+    return wanted
+
+
+@app.command()
+def track(
+    store: Annotated[str, typer.Argument(help="The store of a sweep.", show_default=False)],
+    to: Annotated[Literal["wandb", "tensorboard"], typer.Option(help="Where to log its runs.", show_default=False)],
+    folder: Annotated[
+        Path | None, typer.Option(help="For event files and what was logged (default: <store>.tracking).")
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="Of wandb (default: WANDB_PROJECT, else stackpop).")] = None,
+) -> None:
+    """Log the runs of a store that have ended, each once; also while the sweep runs.
+
+    WANDB_MODE=offline writes files for `wandb sync`.
+    """
+    from stackpop.tracking import replay
+
+    def watch_the_clock(run: RunKey) -> None:
+        signal.signal(signal.SIGALRM, lambda *_: _give_up(to, run.id))
+        signal.alarm(TRACKER_SECONDS)
+
+    try:
+        found = replay(store, to, folder=folder, project=project, before_each=watch_the_clock)
+    finally:
+        signal.alarm(0)
+    print(f"tracked: {found['logged']:,} runs logged now, {found['before']:,} before, in {to} {found['where']}")
+
+
+def _give_up(tracker: str, run: str) -> NoReturn:
+    """At once, for whatever hangs would hold up a tidy end as well; a replay bears that at any instant."""
+    print(f"error: tracker {tracker}: no answer for {TRACKER_SECONDS} s about run {run}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 @app.command()

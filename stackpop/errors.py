@@ -43,6 +43,16 @@ class SchedulerLostError(ClusterError):
         )
 
 
+class TrackingError(StackpopError):
+    """Runs cannot be shown in an experiment tracker, which harms no result."""
+
+
+class TrackerFailedError(TrackingError):
+    """The tracker refused or did not answer, which is not the user's mistake."""
+
+    exit_code = 1
+
+
 class FailedRunsError(StackpopError):
     """The sweep is over, and some of its runs failed."""
 

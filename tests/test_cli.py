@@ -72,7 +72,7 @@ def check_mistake(answer: Answer, *words: str, code: int = 2) -> None:
 # ---------------------------------------------------------------- what is printed
 
 
-@pytest.mark.parametrize("command", [[], ["sweep"], ["status"], ["solve"], ["games"]], ids=str)
+@pytest.mark.parametrize("command", [[], ["sweep"], ["track"], ["status"], ["solve"], ["games"]], ids=str)
 def test_help_is_everywhere(call: Call, command: list[str]) -> None:
     answer = call(*command, "--help")
     assert (answer.code, answer.err) == (0, "")
@@ -83,7 +83,7 @@ def test_help_is_everywhere(call: Call, command: list[str]) -> None:
 def test_no_command_lists_the_commands(call: Call) -> None:
     answer = call()
     assert answer.code == 0
-    for name in ("sweep", "status", "solve", "games"):
+    for name in ("sweep", "track", "status", "solve", "games"):
         assert f" {name} " in answer.out
 
 

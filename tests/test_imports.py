@@ -25,9 +25,10 @@ ALLOWED = {
     "cluster": {"errors", "provenance"},
     "sweep": {"errors", "games", "equilibria", "learners", "spec", "training", "results", "store", "cluster"},
     "analysis": {"errors", "store", "equilibria"},
+    "tracking": {"errors", "spec", "store", "sweep"},
     "plots": {"errors", "analysis", "store"},
     "display": {"errors", "games", "equilibria", "spec", "store", "sweep", "analysis"},
-    "cli": {"errors", "games", "spec", "store", "cluster", "sweep", "analysis", "display"},
+    "cli": {"errors", "games", "spec", "store", "cluster", "sweep", "analysis", "display", "tracking"},
     "__init__": {"errors", "games", "equilibria", "spec", "store", "sweep"},
     "__main__": {"cli"},
 }
@@ -41,6 +42,8 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"display"},
     "gymnasium": {"games"},
+    "tensorboard": {"tracking"},
+    "wandb": {"tracking"},
 }
 
 

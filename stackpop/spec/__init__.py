@@ -2,6 +2,7 @@
 
 from stackpop.spec.load import load_sweep, parse_sweep
 from stackpop.spec.runs import QUERYLESS_ORACLES, TRAINED_ORACLES, FollowerSpec, GameSettings, RunSpec
+from stackpop.spec.stored import stored_run
 from stackpop.spec.sweep import SweepSpec
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "SweepSpec",
     "load_sweep",
     "parse_sweep",
+    "stored_run",
 ]

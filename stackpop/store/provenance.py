@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from stackpop.errors import StoreError
 from stackpop.provenance import source_hash
@@ -30,6 +31,7 @@ def group_attributes(spec: Sweep, stored: Mapping[str, Any]) -> dict[str, dict[s
         "schema_version": SCHEMA_VERSION,
         "created_at": stored.get("created_at", now),
         "opened_at": now,
+        **_identity(stored),
         "Conventions": "CF-1.11",
         "python_version": platform.python_version(),
         **{f"{package}_version": _version(package) for package in _PACKAGES},
@@ -40,6 +42,13 @@ def group_attributes(spec: Sweep, stored: Mapping[str, Any]) -> dict[str, dict[s
         "": {"title": f"Leader runs of the sweep {spec.name}", **common},
         FOLLOWERS: {"title": f"Follower trainings of the sweep {spec.name}", **common},
     }
+
+
+def _identity(stored: Mapping[str, Any]) -> dict[str, str]:
+    """What no other store has, kept for ever; a store that was made before there was one goes without."""
+    if not stored:
+        return {"store_id": uuid4().hex}
+    return {"store_id": stored["store_id"]} if "store_id" in stored else {}
 
 
 def _version(package: str) -> str:
