@@ -20,7 +20,7 @@ each_protocol = pytest.mark.parametrize(("oracle", "commitment"), PROTOCOLS)
 
 
 def follower(oracle: str, updates: int) -> dict[str, object]:
-    settings = {"contextual": {"updates": updates, "post_updates": 4}, "tabular_q": {"games": updates // 10}}
+    settings = {"contextual": {"updates": updates, "post_updates": 4}, "tabular_q": {"games": updates}}
     return {"oracle": oracle, **settings.get(oracle, {})}
 
 
@@ -86,7 +86,7 @@ def test_the_contextual_oracle_hands_over_a_table_for_every_context(memory: Memo
 @each_oracle
 def test_oracles_agree_where_the_best_response_is_plain(oracle: str) -> None:
     """In one round of the prisoner's dilemma every follower defects, and the leader then does too."""
-    leader = {"algorithm": "ppo", "updates": 60, "lr": 0.05, "batch_steps": 400}
+    leader = {"algorithm": "ppo", "updates": 60, "lr": 0.05, "batch_steps": 4000}
     game = {"memory": "none", "rounds": 1}
     spec = run_spec("prisoners_dilemma", game=game, leader=leader, follower=follower(oracle, updates=200))
     ((_, result),) = train([spec])
