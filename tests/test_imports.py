@@ -24,10 +24,11 @@ ALLOWED = {
     "store": {"errors", "spec", "results", "provenance"},
     "cluster": {"errors", "provenance"},
     "sweep": {"errors", "games", "equilibria", "learners", "spec", "training", "results", "store", "cluster"},
-    "analysis": {"errors", "store", "equilibria"},
+    "analysis": {"errors", "spec", "store", "equilibria"},
     "plots": {"errors", "analysis", "store"},
     "display": {"errors", "games", "equilibria", "spec", "store", "sweep", "analysis"},
-    "cli": {"errors", "games", "spec", "store", "cluster", "sweep", "analysis", "display"},
+    "report": {"errors", "store", "analysis", "plots", "display"},
+    "cli": {"errors", "games", "spec", "store", "cluster", "sweep", "analysis", "display", "report"},
     "__init__": {"errors", "games", "equilibria", "spec", "store", "sweep"},
     "__main__": {"cli"},
 }

@@ -1,7 +1,8 @@
 """A sweep file turned into validated, fully resolved runs with stable names."""
 
+from stackpop.spec.claims import Claim, Quantity
 from stackpop.spec.load import load_sweep, parse_sweep
 from stackpop.spec.runs import FollowerSpec, GameSettings, RunSpec
 from stackpop.spec.sweep import SweepSpec
 
-__all__ = ["FollowerSpec", "GameSettings", "RunSpec", "SweepSpec", "load_sweep", "parse_sweep"]
+__all__ = ["Claim", "FollowerSpec", "GameSettings", "Quantity", "RunSpec", "SweepSpec", "load_sweep", "parse_sweep"]
