@@ -80,12 +80,13 @@ def _moment(time: Any) -> str:
 def _claims_table(outcomes: Sequence[Outcome]) -> str:
     rows = []
     for found in outcomes:
-        note = f" *{found.claim.note}*" if found.claim.note else ""
-        difference = f"{number(found.difference)} {interval(found.low, found.high)}"
+        note = f"<br>*{found.claim.note}*" if found.claim.note else ""
+        text = f"{found.claim.text}<br>`{found.claim.test}`{note}"
+        difference = _with_interval(found.difference, found.low, found.high)
         outcome = f"{found.status}: {found.reason}" if found.reason else found.status
         numbers = [number(found.left), number(found.right), difference, f"{found.pairs:,}"]
-        rows.append([f"{found.claim.text}{note}", *numbers, f"**{outcome}**"])
-    return _table(["claim", "left", "right", "difference", "pairs", "outcome"], rows, ":----::")
+        rows.append([text, *numbers, f"**{outcome}**"])
+    return _table(["claim", "left", "right", "difference", "pairs", "outcome"], rows, ":----:")
 
 
 def _returns_table(results: xr.Dataset) -> str:
@@ -97,13 +98,17 @@ def _returns_table(results: xr.Dataset) -> str:
     stacked = rows.stack(row=dims) if dims else rows.expand_dims("row")
     table = []
     for row in (stacked.isel(row=i) for i in range(shown)):
-        leader = f"{number(float(row.leader_return))} {interval(float(row.low), float(row.high))}"
+        leader = _with_interval(float(row.leader_return), float(row.low), float(row.high))
         values = [number(float(row[name])) for name in ("equilibrium", "greedy_return")]
         counts = [f"{int(row[name])}/{int(row.runs)}" for name in ("converged", "done")]
         table.append([*(str(row[dim].item()) for dim in dims), values[0], leader, values[1], *counts])
     titles = ["equilibrium", "leader return", "greedy return", "converged", "done"]
     text = _table([*dims, *titles], table, ":" * len(dims) + "-----")
     return f"{text}\n({total - shown:,} more rows: see the store)\n" if total > shown else text
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return number(value) if math.isnan(low) else f"{number(value)} {interval(low, high)}"
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:

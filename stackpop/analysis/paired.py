@@ -90,9 +90,8 @@ def paired(left: xr.DataArray, right: xr.DataArray, keep: Collection[Hashable] =
 
 def run_values(results: xr.Dataset, variable: str, window: int = WINDOW) -> xr.Dataset:
     """One number a run (`run_value`) beside the runs' `status`, in memory; `compare` takes it in place of results."""
-    return xr.Dataset(
-        {variable: run_value(results, variable, window=window), "status": results.status.reset_coords(drop=True)}
-    ).load()
+    values = run_value(results, variable, window=window)
+    return xr.Dataset({variable: values, "status": results.status.reset_coords(drop=True)}).load()
 
 
 def run_value(results: xr.Dataset, variable: str, at: int | str = "end", window: int = WINDOW) -> xr.DataArray:

@@ -41,6 +41,12 @@ SINGLES = (
 At = int | Literal["end", "last", "first"]
 Relation = Literal["greater", "less", "equal", "at_least", "at_most"]
 
+_SIGNS: Mapping[Relation, str] = {"greater": ">", "less": "<", "equal": "=", "at_least": "≥", "at_most": "≤"}
+
+
+def _brackets(where: Mapping[str, Scalar]) -> str:
+    return f" [{', '.join(f'{axis}={label}' for axis, label in where.items())}]" if where else ""
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -53,6 +59,11 @@ class Quantity:
     variable: str
     at: At = "end"
     where: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """For instance `leader_return at last [seed=1]`."""
+        at = "" if self.at == "end" else f" at {self.at}"
+        return f"{self.variable}{at}{_brackets(self.where)}"
 
     def plain(self) -> dict[str, Any]:
         """As it stands in a sweep file."""
@@ -75,6 +86,12 @@ class Claim:
     right: Quantity | float
     where: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def test(self) -> str:
+        """What is tested, in one line."""
+        where = _brackets({axis: " or ".join(map(str, labels)) for axis, labels in self.where.items()})
+        return f"{self.left} {_SIGNS[self.relation]} {self.right}{' where' if where else ''}{where}"
 
     def plain(self) -> dict[str, Any]:
         """As it stands in a sweep file."""
