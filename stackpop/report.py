@@ -63,7 +63,7 @@ def _provenance(results: xr.Dataset) -> str:
     done = (results.status == Status.DONE).values
     parts = [f"{int(done.sum()):,} of {done.size:,} runs done"]
     begun, ended = results.started.values[done], results.finished.values[done]
-    if not np.isnat([*begun, *ended]).all():
+    if not np.isnat(begun).all() and not np.isnat(ended).all():
         first, last = np.nanmin(begun), np.nanmax(ended)
         parts.append(f"{_moment(first)} to {_moment(last)} UTC ({duration((last - first) / np.timedelta64(1, 's'))})")
         parts.append(f"{duration(float(results.wall_seconds.values[done].sum()))} of work, all workers together")
