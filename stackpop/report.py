@@ -139,7 +139,8 @@ def _figure(found: Findings, folder: Path) -> str:
 def _by_panel(results: xr.Dataset, dims: Sequence[str]) -> xr.Dataset:
     """The curves with all swept dims but the seed made into one, `matrix`, whose labels name the setting."""
     curves = results.reset_coords()[["leader_return", "leader_return_greedy", "equilibrium_pure"]]
+    curves = curves.set_coords("equilibrium_pure")  # which need not be over all dims
     curves = curves if "seed" in curves.dims else curves.expand_dims("seed")
     labels = [", ".join(map(str, label)) for label in product(*(results[dim].values.tolist() for dim in dims))]
     panels = curves.stack(panel=dims, create_index=False) if dims else curves.expand_dims("panel")
-    return panels.drop_vars(dims).rename(panel="matrix").assign_coords(matrix=labels).set_coords("equilibrium_pure")
+    return panels.drop_vars(dims).rename(panel="matrix").assign_coords(matrix=labels)
