@@ -306,6 +306,14 @@ def test_equality_is_no_doubt_either_way() -> None:
     assert statuses(same, *fixed) == expected  # although the float32 nearest to 0.1 is above it
 
 
+def test_the_last_bit_is_no_difference_to_be_sure_of() -> None:
+    found = swept(along(np.nextafter(np.float32(15), np.float32(16)), 15, 0))
+    assert statuses(found, claim("greater", 0.2), claim("at_most", 0.2), claim("equal", 0.2)) == [
+        "not held", "held", "not held",
+    ]  # fmt: skip
+    assert not compare(found, "leader.lr").excludes_zero.isel(pair=0).any()
+
+
 def test_equal_means_every_pair() -> None:
     returns = np.zeros((3, 2, 2, 5, 1))
     returns[0, 0, 0, :2, 0] = 1e-3, -1e-3  # of mean 0

@@ -15,7 +15,8 @@ from stackpop.analysis.selection import of_sweep, select
 from stackpop.spec import Claim, Quantity, SweepSpec, parse_sweep
 from stackpop.store import open_results
 
-# Where nothing makes a difference, n seeds all fall on one side once in 2^n times: from five on, less than one in 20.
+# Percentile intervals of few values are too narrow. Measured where nothing makes a difference (normal values): that of
+# 3 seeds lies above 0 in 12 % of cases, of 5 in 7 %, of 10 in 4 %, of 20 in the nominal 2.5 to 3 %.
 LEAST_SEEDS = 5
 
 

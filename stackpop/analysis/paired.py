@@ -1,7 +1,8 @@
 """Whether one setting does better than another: runs that differ in nothing else are compared pair by pair.
 
 Seeds are the unit. What is pooled over other axes is first averaged for each seed, for two games played from one seed
-are no two experiments.
+are no two experiments. The intervals are bootstrap percentiles, too narrow for few seeds: measured on normal values,
+one that says 95 % covers the mean in 86 % of cases with five seeds, in 90 % with ten, in 94 % with twenty.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from stackpop.store import Status
 SEED = "seed"
 UPDATE_DIMS = ("iteration", "post_iteration")
 DERIVED = "converged"
+RESOLUTION = float(np.finfo(np.float32).eps)  # of the curves, relative
 
 
 def compare(
@@ -82,6 +84,8 @@ def paired(left: xr.DataArray, right: xr.DataArray, keep: Collection[Hashable] =
         bounds, found = bootstrap_interval(per_seed.difference), per_seed.mean(SEED)
     else:
         bounds, found = (per_seed.difference * np.nan).expand_dims(bound=["low", "high"]), per_seed
+    noise = RESOLUTION * (abs(left) + abs(right)).where(both).max(over)
+    bounds = bounds.where(~(abs(bounds) <= noise), 0.0)  # or rounding alone would be a sure difference
     low, high = bounds.sel(bound="low", drop=True), bounds.sel(bound="high", drop=True)
     return found.assign(
         low=low, high=high, excludes_zero=(low > 0) | (high < 0), pairs=both.sum(over), missing=(~both).sum(over)
