@@ -233,6 +233,54 @@ def status(store: Annotated[str, typer.Argument(help="The store of a sweep.", sh
 
 
 @app.command()
+def compare(
+    store: Annotated[str, typer.Argument(help="The store of a sweep.", show_default=False)],
+    over: Annotated[str, typer.Option(metavar="AXIS", help="The axis whose values are compared, e.g. leader.lr.")],
+    variable: Annotated[str, typer.Option(metavar="NAME", help="What is compared.")] = "leader_return",
+    window: Annotated[int, typer.Option(help="Updates at the end of a run that are averaged.", min=1)] = 50,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AXIS=VALUE", help="Only these runs; repeatable, also for several values of an axis."),
+    ] = None,
+) -> None:
+    """Compare settings pair by pair: runs that differ in nothing else, with an interval over seeds."""
+    from stackpop import display
+
+    display.compare(store, over, variable, window, _selections(where or ()))
+
+
+def _selections(texts: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        axis, equals, label = text.partition("=")
+        if not equals:
+            remedy = "for instance leader.lr=0.008"
+            raise SpecError(explain("--where", expected="AXIS=VALUE", got=repr(text), remedy=remedy))
+        found.setdefault(axis, []).append(label)
+    return found
+
+
+@app.command()
+def claims(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Stores of sweeps.", show_default=False)],
+    write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page on all of them (Markdown).")] = None,
+) -> None:
+    """Tell which of a sweep file's claims hold in its store; the exit code is 0 if all do."""
+    from stackpop import display
+    from stackpop.analysis import read_findings
+
+    findings = [read_findings(store) for store in stores]
+    display.claims(findings)
+    if write is not None:
+        from stackpop import report
+
+        report.write_page(findings, write)
+        print(f"written to {write}")
+    if any(outcome.status != "held" for found in findings for outcome in found.outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
 def solve(
     game: Annotated[str, typer.Argument(help='A named game, or payoffs like "3,3 1,4 / 4,1 2,2".', show_default=False)],
     memory: Annotated[Literal["none", "opponent", "joint"], typer.Option(help="What is remembered.")] = "joint",

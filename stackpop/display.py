@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from stackpop.sweep import Watcher
 if TYPE_CHECKING:
     import xarray as xr
 
+    from stackpop.analysis import Findings, Outcome
     from stackpop.games import Game
     from stackpop.spec import SweepSpec
     from stackpop.store import Progress as StoreProgress
@@ -32,6 +33,7 @@ MOST_ROWS = 60
 HUGE = 1e9  # from here on numbers are printed with an exponent
 MOST_FAILURES = 10
 MOST_WIDTH = 1000
+CLAIM_WIDTH = 60
 STATUS_WORDS = {
     Status.PENDING: "pending",
     Status.RUNNING: "in flight",
@@ -48,7 +50,8 @@ def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -114,7 +117,7 @@ def progress_text(progress: Progress) -> str:
     if not progress.threads:
         end = "no worker is left: waiting for one to join"
     else:
-        end = "time left unknown yet" if left is None else f"{_duration(left)} left"
+        end = "time left unknown yet" if left is None else f"{duration(left)} left"
     blocked = f", {progress.blocked:,} blocked" if progress.blocked else ""
     return (
         f"{progress.done:,} done, {progress.in_flight:,} in flight, {progress.failed:,} failed{blocked} | "
@@ -139,20 +142,21 @@ def dry_run(spec: SweepSpec, options: SweepOptions, estimate: Estimate) -> None:
     for line in plan_lines(estimate.plan, options.store_path(spec)):
         console.print(line)
     console.print(
-        f"  estimate   {_duration(estimate.seconds)} on {_count(estimate.workers, 'local worker')} "
+        f"  estimate   {duration(estimate.seconds)} on {_count(estimate.workers, 'local worker')} "
         f"and a start of seconds (a few updates timed here), at most {_bytes(estimate.storage_bytes)} of storage"
     )
 
 
 def results(spec: SweepSpec, store: str) -> None:
     """How close the leaders came, one row for each setting other than the seed, and what failed."""
-    from stackpop.analysis import TOLERANCE, WINDOW, summary
+    from stackpop.analysis import TOLERANCE, WINDOW, check_claims, of_sweep, summary
     from stackpop.store import open_results, read_progress
 
+    found = of_sweep(open_results(store), spec)
     dims = [dim for dim in spec.dims if dim != "seed"]
     total = math.prod(len(spec.labels[dim]) for dim in dims)
     shown = min(total, MOST_ROWS)
-    rows = summary(open_results(store).pipe(_of_sweep, spec).isel(_leading(spec, dims, shown)))
+    rows = summary(found.isel(leading({dim: len(spec.labels[dim]) for dim in dims}, shown)))
     stacked = rows.stack(row=dims) if dims else rows.expand_dims("row")
     updates = min(WINDOW, spec.leader_sizes["iteration"])
     table = _table(f"{spec.name}: mean over the last {updates} updates, 95 % bootstrap interval over seeds", *dims)
@@ -166,21 +170,18 @@ def results(spec: SweepSpec, store: str) -> None:
     console.print(
         f"converged: final gap at most {TOLERANCE:.0%} of the span of returns, nothing above the protocol's optimum"
     )
+    if spec.claims:
+        _claims(spec.name, check_claims(found, spec.claims))
     console.print(f"results in {store}")
     _failures(read_progress(store))
 
 
-def _of_sweep(found: xr.Dataset, spec: SweepSpec) -> xr.Dataset:
-    """The runs of a sweep in its order, of a store that may hold more; by position, for a list of truths is a mask."""
-    return found.isel({dim: found.indexes[dim].get_indexer(list(labels)) for dim, labels in spec.labels.items()})
-
-
-def _leading(spec: SweepSpec, dims: Sequence[str], rows: int) -> dict[str, slice]:
-    """The smallest part of the grid of `dims` that holds its first `rows` rows, the last dim being the fastest."""
+def leading(sizes: Mapping[str, int], rows: int) -> dict[str, slice]:
+    """The smallest part of a grid that holds its first `rows` rows, the last dim being the fastest."""
     part = {}
-    for dim in reversed(dims):
+    for dim in reversed(list(sizes)):
         part[dim] = slice(rows)
-        rows = math.ceil(rows / len(spec.labels[dim]))
+        rows = math.ceil(rows / sizes[dim])
     return part
 
 
@@ -198,22 +199,22 @@ def _print_table(table: Table) -> None:
 
 
 def _row(row: xr.Dataset, dims: list[str]) -> list[str]:
-    def number(name: str) -> str:
-        return _number(float(row[name]), 2)
+    def value(name: str) -> str:
+        return number(float(row[name]))
 
     return [
         *(str(row[dim].item()) for dim in dims),
-        number("equilibrium"),
-        number("leader_return"),
-        f"[{number('low')}, {number('high')}]",
-        number("gap"),
-        number("greedy_return"),
+        value("equilibrium"),
+        value("leader_return"),
+        f"[{value('low')}, {value('high')}]",
+        value("gap"),
+        value("greedy_return"),
         f"{int(row.converged)}/{int(row.runs)}",
         f"{int(row.done)}/{int(row.runs)}",
     ]
 
 
-def _number(value: float, decimals: int) -> str:
+def number(value: float, decimals: int = 2) -> str:
     """A number of few digits, whatever its size; a dash for what is unknown."""
     if math.isnan(value):
         return "-"
@@ -227,6 +228,92 @@ def _failures(progress: StoreProgress) -> None:
         console.print(f"{STATUS_WORDS[failure.status]}: {where}: {failure.error}")
     if len(failures) > MOST_FAILURES:
         console.print(f"({len(failures) - MOST_FAILURES:,} more: see `status` and `error` in the store)")
+
+
+def compare(store: str, over: str, variable: str, window: int, where: Mapping[str, Sequence[str]]) -> None:
+    """The first value of an axis against each other one, for each setting of the other axes and pooled over them.
+
+    where: axis -> the labels of the runs to compare, as texts.
+    """
+    from stackpop.analysis import compare, run_values, select
+    from stackpop.store import open_results
+
+    dim = over.replace(".", "_")
+    alone = {axis for axis, labels in where.items() if len(labels) == 1 and axis.replace(".", "_") != dim}
+    part = select(open_results(store), {axis: labels[0] if axis in alone else labels for axis, labels in where.items()})
+    runs = run_values(part, variable, window)
+    pooled = compare(runs, over, variable, pooled=True)
+    others = [str(d) for d in runs.status.dims if d not in ("seed", dim)]
+    rows = compare(runs, over, variable).stack(row=["pair", *others])
+    averaged = variable not in part or part[variable].ndim > runs[variable].ndim
+    mean = f", mean over the last {window} updates" if averaged else ""
+    table = _table(f"{variable}{mean}: left minus right, 95 % bootstrap interval over seeds", over, *others)
+    for name in ("left", "right", "difference", "interval", "pairs", "excludes 0"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in (rows.isel(row=i) for i in range(min(rows.sizes["row"], MOST_ROWS))):
+        table.add_row(*_compared(row, [str(row[d].item()) for d in others]))
+    table.add_section()
+    for row in (pooled.isel(pair=i) for i in range(pooled.sizes["pair"]) if others):
+        table.add_row(*_compared(row, ["all"] * len(others)))
+    _print_table(table)
+    for line in _compared_how(runs, rows.sizes["row"], int(pooled.missing.sum())):
+        console.print(line)
+
+
+def _compared(row: xr.Dataset, others: Sequence[str]) -> list[str]:
+    pairs, missing = int(row.pairs), int(row.missing)
+    known = not math.isnan(float(row.low))
+    return [
+        f"{row.left.item()} − {row.right.item()}",
+        *others,
+        *(number(float(row[name])) for name in ("left_mean", "right_mean", "difference")),
+        interval(float(row.low), float(row.high)),
+        f"{pairs:,}/{pairs + missing:,}",
+        ("yes" if row.excludes_zero else "no") if known else "-",
+    ]
+
+
+def _compared_how(runs: xr.Dataset, rows: int, missing: int) -> Iterator[str]:
+    """What to know of a comparison to read it."""
+    if rows > MOST_ROWS:
+        yield f"({rows - MOST_ROWS:,} more rows: see `stackpop.analysis.compare`)"
+    if missing:
+        yield f"{_count(missing, 'pair')} left out: not both runs are done"
+    if "seed" not in runs.sizes:
+        yield "no interval: these runs have no axis seed to be repeated over"
+    elif runs.sizes["seed"] == 1:
+        yield "no interval: there is one seed only"
+    else:
+        yield f"{_count(runs.sizes['seed'], 'seed')}; each row stands alone: among many, some exclude 0 by chance"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval in brackets; a dash for none."""
+    return "-" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
+def claims(findings: Sequence[Findings]) -> None:
+    """What each sweep was made to show, and whether it does."""
+    for found in findings:
+        if found.outcomes:
+            _claims(found.spec.name, found.outcomes)
+        else:
+            console.print(f"{found.spec.name}: no claims; a sweep file lists them under `claims:`")
+
+
+def _claims(name: str, outcomes: Sequence[Outcome]) -> None:
+    table = _table(f"{name}: claims, 95 % bootstrap interval over seeds")
+    table.add_column("claim", max_width=CLAIM_WIDTH)
+    for title in ("left", "right", "difference", "interval", "pairs"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for found in outcomes:
+        numbers = (number(value) for value in (found.left, found.right, found.difference))
+        note = f"\n({found.claim.note})" if found.claim.note else ""
+        reason = f": {found.reason}" if found.reason else ""
+        bounds, pairs = interval(found.low, found.high), f"{found.pairs:,}/{found.pairs + found.missing:,}"
+        table.add_row(f"{found.claim.text}{note}", *numbers, bounds, pairs, f"{found.status}{reason}")
+    _print_table(table)
 
 
 def status(store: str, progress: StoreProgress) -> None:
@@ -276,7 +363,7 @@ def solution(name: str, game: Game) -> None:
     for key, meaning in meanings.items():
         if not math.isnan(values[key]):
             without = values[key] - game.rounds * game.reward_offset
-            table.add_row(meaning, _number(values[key], 4), _number(without, 4))
+            table.add_row(meaning, number(values[key], 4), number(without, 4))
     _print_table(table)
     console.print("optimal pure commitment and the follower's best response: the action in each state of memory")
     console.print(f"  leader     {_actions(pure.leader_table, game, game.columns)}")

@@ -34,6 +34,9 @@ def test_the_sweep_file_of_the_readme_is_valid() -> None:
     sweep = parse_sweep(text, "readme")
     assert sweep.shape == (2, 3, 5)
     assert yaml.safe_load(text)["payoffs"]["my_game"][1][0] == [5, 0]
+    assert [claim.test for claim in sweep.claims] == [
+        "leader_return [leader.lr=0.008] > leader_return [leader.lr=0.016] where [matrix=chicken]"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A sweep file turned into validated, fully resolved runs with stable names."""
 
+from stackpop.spec.claims import Claim, Quantity
 from stackpop.spec.load import load_sweep, parse_sweep
 from stackpop.spec.runs import QUERYLESS_ORACLES, TRAINED_ORACLES, FollowerSpec, GameSettings, RunSpec
 from stackpop.spec.stored import stored_run
@@ -8,8 +9,10 @@ from stackpop.spec.sweep import SweepSpec
 __all__ = [
     "QUERYLESS_ORACLES",
     "TRAINED_ORACLES",
+    "Claim",
     "FollowerSpec",
     "GameSettings",
+    "Quantity",
     "RunSpec",
     "SweepSpec",
     "load_sweep",

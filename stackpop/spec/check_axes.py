@@ -11,8 +11,7 @@ from stackpop.errors import did_you_mean
 from stackpop.spec.check_settings import RawAxes, mapping, refuse_unread
 from stackpop.spec.document import Document
 from stackpop.spec.problems import expectation, remedy, shown
-from stackpop.spec.sections import AXES, SECTIONS, split_name
-from stackpop.spec.sweep import Scalar
+from stackpop.spec.sections import AXES, SECTIONS, Scalar, split_name
 
 
 def raw_axes(document: Document) -> RawAxes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from stackpop.errors import SpecError, did_you_mean, explain
 from stackpop.games import Game
 from stackpop.spec.check_axes import axis_values, raw_axes
+from stackpop.spec.check_claims import checked_claims
 from stackpop.spec.check_conflicts import check_conflicts
 from stackpop.spec.check_games import check_tables, played_games
 from stackpop.spec.check_settings import given_settings, resolved_settings, used_kinds
@@ -22,7 +23,7 @@ from stackpop.spec.sweep import SweepSpec
 
 Overrides = Mapping[str, object] | Sequence[str]
 
-_KEYS = {"name", "description", "payoffs", "axes", *(axis.partition(".")[0] for axis in AXES)}
+_KEYS = {"name", "description", "payoffs", "axes", "claims", *(axis.partition(".")[0] for axis in AXES)}
 
 
 def load_sweep(source: str | os.PathLike[str], overrides: Overrides = ()) -> SweepSpec:
@@ -108,7 +109,8 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
     check_tables(document, games, raw, memories, rounds)
     if "matrix" not in axes:
         settings[""]["matrix"] = document.value.get("matrix")
-    sweep = SweepSpec(_name(document, default_name), _description(document), axes, games, settings)
+    claims = checked_claims(document, axes)
+    sweep = SweepSpec(_name(document, default_name), _description(document), axes, games, settings, claims)
     if not document.problems:
         check_conflicts(document, sweep)
     return sweep

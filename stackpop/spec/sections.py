@@ -9,6 +9,8 @@ from typing import get_args
 from stackpop.settings import Settings
 from stackpop.spec.runs import GameSettings, ProtocolSettings, RunSpec
 
+Scalar = bool | int | float | str  # a value along an axis
+
 
 @dataclass(frozen=True)
 class Section:

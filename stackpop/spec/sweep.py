@@ -10,11 +10,10 @@ from typing import Any
 
 from stackpop.games import MATRICES, Game, Payoffs
 from stackpop.settings import Settings
+from stackpop.spec.claims import Claim
 from stackpop.spec.document import dump
 from stackpop.spec.runs import RunSpec
-from stackpop.spec.sections import SECTIONS, join_name, split_name
-
-Scalar = bool | int | float | str
+from stackpop.spec.sections import SECTIONS, Scalar, join_name, split_name
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class SweepSpec:
     games: label -> payoffs of every game that is played.
     settings: section -> key -> value of the settings that are no axes ("" for the top level, the matrix with it);
         defaults are filled in, except where an axis chooses the section's kind and so its defaults.
+    claims: what the results should show. No run depends on them, so they may change as they will.
     """
 
     name: str
@@ -33,6 +33,7 @@ class SweepSpec:
     axes: Mapping[str, tuple[Scalar, ...]]
     games: Mapping[str, Payoffs]
     settings: Mapping[str, Mapping[str, Any]]
+    claims: tuple[Claim, ...] = ()
 
     @cached_property
     def text(self) -> str:
@@ -140,7 +141,8 @@ class SweepSpec:
         sections = {key: dict(values) for key, values in self.settings.items() if key}
         axes = {axis: list(values) for axis, values in self.axes.items()}
         payoffs, swept = {"payoffs": own} if own else {}, {"axes": axes} if axes else {}
-        return dump({**top, **payoffs, **self.settings[""], **sections, **swept})
+        claims = {"claims": [claim.plain() for claim in self.claims]} if self.claims else {}
+        return dump({**top, **payoffs, **self.settings[""], **sections, **swept, **claims})
 
     def _own_games(self) -> Mapping[str, Payoffs]:
         return {label: payoffs for label, payoffs in self.games.items() if label not in MATRICES}

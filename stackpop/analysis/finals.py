@@ -1,4 +1,4 @@
-"""From a results dataset to answers: how close the leaders came, and how surely. Plain functions of xarray."""
+"""How close the leaders came in the end, and how surely."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TOLERANCE = 0.01
 RESAMPLED_VALUES = 2**20  # values of resamples held at once
 
 
-def final(curve: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
+def final(curve: xr.DataArray, window: int = WINDOW, dim: str = "iteration") -> xr.DataArray:
     """Mean of a curve over each run's last `window` iterations; runs that are not done stay missing."""
-    made = curve.notnull().sum("iteration")
-    kept: xr.DataArray = curve.where(curve.iteration > made - window)
-    return kept.mean("iteration")
+    made = curve.notnull().sum(dim)
+    kept: xr.DataArray = curve.where(curve[dim] > made - window)
+    return kept.mean(dim)
 
 
 def converged(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERANCE) -> xr.DataArray:

@@ -1,0 +1,146 @@
+"""A page on finished sweeps: what each was made to show, whether it does, and how its results were made."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stackpop.analysis import Findings, Outcome, summary
+from stackpop.display import MOST_ROWS, duration, interval, leading, number
+from stackpop.errors import StackpopError, explain
+from stackpop.store import Status
+
+MOST_PANELS = 24  # of a figure
+_INTRODUCTION = """\
+# What the sweeps show
+
+Each section is made from the store that its sweep wrote, by `stackpop claims STORE... --write FILE`. A claim is a
+sentence of the sweep file with a test: left minus right, paired over all runs that differ in nothing else, averaged for
+each seed, with a 95 % bootstrap interval over seeds. *Open* means that runs or seeds are missing.
+"""
+
+
+def write_page(findings: Sequence[Findings], file: Path) -> None:
+    """Write a Markdown page, and beside it a figure NAME.png of each sweep, if the extra `plots` is installed.
+
+    Raises:
+        StackpopError: the place cannot be written to.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sections = ["\n".join(_section(found, _figure(found, file.parent))) for found in findings]
+        file.write_text("\n".join([_INTRODUCTION, *sections]), encoding="utf-8")
+    except OSError as error:
+        got = str(error.strerror or error).lower()
+        raise StackpopError(explain(str(file), expected="a file to write", got=got, remedy="name another")) from error
+
+
+def _section(found: Findings, figure: str) -> Iterator[str]:
+    """The parts of a sweep's section, with a blank line after each."""
+    name = found.spec.name
+    yield f"## {name}\n"
+    if found.spec.description:
+        yield f"{found.spec.description}\n"
+    yield f"```sh\nstackpop sweep sweeps/{name}.yaml --runs-per-task auto\n```\n"
+    yield f"{_provenance(found.results)}\n"
+    if found.outcomes:
+        yield _claims_table(found.outcomes)
+    yield _returns_table(found.results)
+    if figure:
+        yield f"![Leader return over updates]({figure})\n"
+
+
+def _provenance(results: xr.Dataset) -> str:
+    """How many runs, when, how long, and by which code."""
+    done = (results.status == Status.DONE).values
+    parts = [f"{int(done.sum()):,} of {done.size:,} runs done"]
+    begun, ended = results.started.values[done], results.finished.values[done]
+    if not np.isnat(begun).all() and not np.isnat(ended).all():
+        first, last = np.nanmin(begun), np.nanmax(ended)
+        parts.append(f"{_moment(first)} to {_moment(last)} UTC ({duration((last - first) / np.timedelta64(1, 's'))})")
+        parts.append(f"{duration(float(results.wall_seconds.values[done].sum()))} of work, all workers together")
+    parts += [f"{name} {results.attrs[f'{name}_version']}" for name in ("stackpop", "torch", "python")]
+    revision = results.attrs.get("git_revision")
+    parts.append(f"revision `{revision}`" if revision else f"source `{results.attrs['source_hash']}`")
+    return ", ".join(parts) + "."
+
+
+def _moment(time: Any) -> str:
+    return str(np.datetime_as_string(time, unit="m")).replace("T", " ")
+
+
+def _claims_table(outcomes: Sequence[Outcome]) -> str:
+    rows = []
+    for found in outcomes:
+        note = f"<br>*{found.claim.note}*" if found.claim.note else ""
+        text = f"{found.claim.text}<br>`{found.claim.test}`{note}"
+        difference = _with_interval(found.difference, found.low, found.high)
+        outcome = f"{found.status}: {found.reason}" if found.reason else found.status
+        numbers = [number(found.left), number(found.right), difference, f"{found.pairs:,}"]
+        rows.append([text, *numbers, f"**{outcome}**"])
+    return _table(["claim", "left", "right", "difference", "pairs", "outcome"], rows, ":----:")
+
+
+def _returns_table(results: xr.Dataset) -> str:
+    """Returns at the end by setting: `stackpop.analysis.summary`, shortened."""
+    sizes = {str(dim): size for dim, size in results.status.sizes.items() if dim != "seed"}
+    dims, total = list(sizes), math.prod(sizes.values())
+    shown = min(total, MOST_ROWS)
+    rows = summary(results.isel(leading(sizes, shown)))
+    stacked = rows.stack(row=dims) if dims else rows.expand_dims("row")
+    table = []
+    for row in (stacked.isel(row=i) for i in range(shown)):
+        leader = _with_interval(float(row.leader_return), float(row.low), float(row.high))
+        values = [number(float(row[name])) for name in ("equilibrium", "greedy_return")]
+        counts = [f"{int(row[name])}/{int(row.runs)}" for name in ("converged", "done")]
+        table.append([*(str(row[dim].item()) for dim in dims), values[0], leader, values[1], *counts])
+    titles = ["equilibrium", "leader return", "greedy return", "converged", "done"]
+    text = _table([*dims, *titles], table, ":" * len(dims) + "-----")
+    return f"{text}\n({total - shown:,} more rows: see the store)\n" if total > shown else text
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return number(value) if math.isnan(low) else f"{number(value)} {interval(low, high)}"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
+    """A Markdown table; `sides` has ":" for a column of words and "-" for one of numbers."""
+    rules = [":---" if side == ":" else "---:" for side in sides]
+    cells = [titles, rules, *([_cell(text) for text in row] for row in rows)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _figure(found: Findings, folder: Path) -> str:
+    """Draw learning curves into the folder; the file's name, or nothing where they cannot be drawn."""
+    results = found.results
+    dims = [dim for dim in results.status.dims if dim != "seed"]
+    panels = math.prod(results.sizes[dim] for dim in dims)
+    if find_spec("matplotlib") is None or panels > MOST_PANELS or not (results.status == Status.DONE).any():
+        return ""
+    from stackpop import plots
+
+    name = f"{found.spec.name}.png"
+    plots.save(plots.learning_curves(_by_panel(results, [str(dim) for dim in dims])), os.path.join(folder, name))
+    return name
+
+
+def _by_panel(results: xr.Dataset, dims: Sequence[str]) -> xr.Dataset:
+    """The curves with all swept dims but the seed made into one, `matrix`, whose labels name the setting."""
+    curves = results.reset_coords()[["leader_return", "leader_return_greedy", "equilibrium_pure"]]
+    curves = curves.set_coords("equilibrium_pure")  # which need not be over all dims
+    curves = curves if "seed" in curves.dims else curves.expand_dims("seed")
+    labels = [", ".join(map(str, label)) for label in product(*(results[dim].values.tolist() for dim in dims))]
+    panels = curves.stack(panel=dims, create_index=False) if dims else curves.expand_dims("panel")
+    return panels.drop_vars(dims).rename(panel="matrix").assign_coords(matrix=labels)
