@@ -55,6 +55,33 @@ MISTAKES = {
     "nothing for a section": (
         "matrix: hero\ngame:", "2:6", "game: expected a section of settings, got nothing", "leave it",
     ),
+    "query bit without queries": (
+        "matrix: hero\nquery_bit: true\nfollower: {oracle: tabular_q}", "2:12",
+        "query_bit: expected something else with follower.oracle 'tabular_q', got true: tabular_q asks no queries",
+        "contextual oracle",
+    ),
+    "replay without queries": (
+        "matrix: hero\ncommitment: replay\nfollower: {oracle: tabular_q}", "2:13", "commitment: expected",
+        "leave it out",
+    ),
+    "hidden queries under replay": (
+        "matrix: hero\ncommitment: replay\nhidden_queries: true", "3:17", "with commitment 'replay'", "one of the two",
+    ),
+    "query bit under replay, along axes": (
+        "matrix: hero\naxes: {commitment: [resample, replay], query_bit: [false, true]}", "2:59",
+        "query_bit[1]: expected something else with commitment 'replay'", "one of the two",
+    ),
+    "hidden queries for evolution strategies": (
+        "matrix: hero\nhidden_queries: true\nleader: {algorithm: es}", "2:17", "whole episodes", "show it as an axis",
+    ),
+    "epsilon for parameter noise": (
+        "matrix: hero\nfollower: {oracle: tabular_q, exploration: parameter_noise, epsilon: 0.2}", "2:70",
+        "follower.epsilon: expected something else with follower.exploration 'parameter_noise', got 0.2",
+        "one of the two",
+    ),
+    "noise for epsilon-greedy": (
+        "matrix: hero\nfollower: {oracle: tabular_q, noise: 0.2}", "2:38", "follower.noise: expected", "one of the two",
+    ),
     "duplicate key": ("matrix: hero\nseed: 1\nseed: 2", "3:1", "a second time (first in line 2)", "remove one"),
     "duplicate nested": (
         "matrix: hero\nleader:\n  lr: 1\n  lr: 2", "4:3", "leader.lr: expected each key once", "remove",
@@ -433,6 +460,18 @@ def test_a_large_sweep_loads_at_once_and_stays_small() -> None:
     assert sweep.size == 120_000
     assert seconds < 1
     assert peak < 10e6  # bytes; 120,000 run specs would take some hundreds of megabytes
+
+
+def test_hiding_queries_from_evolution_strategies_can_be_shown_to_change_nothing() -> None:
+    sweep = parse_sweep("matrix: hero\nleader: {algorithm: es}\naxes: {hidden_queries: [false, true]}", "shown")
+    assert [sweep.run(index).hidden_queries for index in sweep.indices()] == [False, True]
+
+
+def test_a_query_bit_doubles_the_states_of_the_leader() -> None:
+    sweep = parse_sweep("matrix: hero\ngame: {memory: opponent}\naxes: {query_bit: [false, true]}", "bit")
+    assert [sweep.run(index).leader_states for index in sweep.indices()] == [3, 6]
+    assert sweep.leader_sizes["state"] == 6
+    assert sweep.follower_dims == ()
 
 
 # Names of runs --------------------------------------------------------------------------------------------------------
