@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from stackpop.games import Game
     from stackpop.spec import SweepSpec
+    from stackpop.spec.search import SearchSpec
     from stackpop.store import Progress as StoreProgress
     from stackpop.sweep import Plan, Progress, SweepOptions
     from stackpop.sweep.estimate import Estimate
@@ -68,10 +69,20 @@ def plan_lines(plan: Plan, store: str) -> list[str]:
     failed = f", {plan.failed:,} failed before (--retry-failed trains them again)" if plan.failed else ""
     return [
         f"{plan.spec.name}: {_count(plan.spec.size, 'run')} ({axes})",
+        *_search_line(plan.spec),
         f"  runs       {plan.done:,} already done, {to_train}{failed}",
         f"  followers  {plan.followers_to_train:,} to train, {plan.followers_reused:,} reused",
         f"  store      {store}",
     ]
+
+
+def _search_line(spec: SweepSpec) -> list[str]:
+    """How a search goes about it."""
+    if spec.search is None:
+        return []
+    method, goal = spec.search.settings.method, spec.search.settings.objective
+    pace = f", {spec.search.at_once} trials at once" if spec.search.adaptive else ""
+    return [f"  search     {method} over {', '.join(spec.search.space)} for the highest {goal}{pace}"]
 
 
 class SweepScreen(Watcher):
@@ -144,13 +155,24 @@ def dry_run(spec: SweepSpec, options: SweepOptions, estimate: Estimate) -> None:
 
 def results(spec: SweepSpec, store: str) -> None:
     """How close the leaders came, one row for each setting other than the seed, and what failed."""
-    from stackpop.analysis import TOLERANCE, WINDOW, summary
     from stackpop.store import open_results, read_progress
+
+    if spec.search is None:
+        _rows(spec, open_results(store).pipe(_of_sweep, spec))
+    else:
+        _trials(spec, spec.search, open_results(store).pipe(_of_sweep, spec))
+    console.print(f"results in {store}")
+    _failures(read_progress(store))
+
+
+def _rows(spec: SweepSpec, found: xr.Dataset) -> None:
+    """The table of a grid."""
+    from stackpop.analysis import TOLERANCE, WINDOW, summary
 
     dims = [dim for dim in spec.dims if dim != "seed"]
     total = math.prod(len(spec.labels[dim]) for dim in dims)
     shown = min(total, MOST_ROWS)
-    rows = summary(open_results(store).pipe(_of_sweep, spec).isel(_leading(spec, dims, shown)))
+    rows = summary(found.isel(_leading(spec, dims, shown)))
     stacked = rows.stack(row=dims) if dims else rows.expand_dims("row")
     updates = min(WINDOW, spec.leader_sizes["iteration"])
     table = _table(f"{spec.name}: mean over the last {updates} updates, 95 % bootstrap interval over seeds", *dims)
@@ -164,8 +186,30 @@ def results(spec: SweepSpec, store: str) -> None:
     console.print(
         f"converged: final gap at most {TOLERANCE:.0%} of the span of returns, nothing above the protocol's optimum"
     )
-    console.print(f"results in {store}")
-    _failures(read_progress(store))
+
+
+def _trials(spec: SweepSpec, search: SearchSpec, found: xr.Dataset) -> None:
+    """The table of a search, the best trials first."""
+    from stackpop.analysis import best_trials
+
+    objective, updates = search.settings.objective, min(search.settings.window, spec.leader_sizes["iteration"])
+    rows = best_trials(found, objective, search.settings.window)
+    table = _table(f"{spec.name}: trials, the best first", "trial")
+    for name in (*spec.searched, "objective", "interval", "done"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for i in range(min(rows.sizes["trial"], MOST_ROWS)):
+        row = rows.isel(trial=i)
+        tried = [f"{float(row[name]):.4g}" for name in spec.searched]
+        interval = f"[{_number(float(row.low), 2)}, {_number(float(row.high), 2)}]"
+        done = f"{int(row.done)}/{int(row.runs)}"
+        table.add_row(str(row.trial.item()), *tried, _number(float(row.objective), 2), interval, done)
+    _print_table(table)
+    if rows.sizes["trial"] > MOST_ROWS:
+        console.print(f"({rows.sizes['trial'] - MOST_ROWS:,} more trials: see the store)")
+    over = "".join(f", {dim}s" for dim in spec.dims if dim not in ("trial", "seed"))
+    console.print(
+        f"objective: {objective}, mean over the last {updates} updates{over} and seeds; 95 % bootstrap interval over seeds"
+    )
 
 
 def _of_sweep(found: xr.Dataset, spec: SweepSpec) -> xr.Dataset:
