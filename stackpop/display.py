@@ -206,10 +206,9 @@ def _trials(spec: SweepSpec, search: SearchSpec, found: xr.Dataset) -> None:
     _print_table(table)
     if rows.sizes["trial"] > MOST_ROWS:
         console.print(f"({rows.sizes['trial'] - MOST_ROWS:,} more trials: see the store)")
-    over = "".join(f", {dim}s" for dim in spec.dims if dim not in ("trial", "seed"))
-    console.print(
-        f"objective: {objective}, mean over the last {updates} updates{over} and seeds; 95 % bootstrap interval over seeds"
-    )
+    over = "".join(f", {dim}" for dim in spec.dims if dim != "trial")
+    goal = f"objective: mean of {objective} over the last {updates} updates{over}"
+    console.print(f"{goal}; interval: 95 % bootstrap over seeds")
 
 
 def _of_sweep(found: xr.Dataset, spec: SweepSpec) -> xr.Dataset:

@@ -41,6 +41,7 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"display"},
     "gymnasium": {"games"},
+    "optuna": {"sweep"},
 }
 
 
