@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stackpop
-from command import stackpop as command
 from command import Answer, started, until
+from command import stackpop as command
 from stackpop.analysis import best_trials, final
 from stackpop.cluster import ClusterOptions
 from stackpop.errors import SpecError, StoreError
