@@ -100,14 +100,13 @@ class SweepSpec:
         tried: the searched settings of its trial; without them, those of a random search take their place, which will
         do for what any candidate has in common: the game, the shape, about the time.
         """
-        varied: dict[str, Scalar] = {}
         if self.search is not None:
             trial, index = index[0], index[1:]
-            varied |= self.search.draw(trial) if tried is None else tried
-        varied |= {axis: values[at] for (axis, values), at in zip(self.axes.items(), index, strict=True)}
+            tried = self.search.draw(trial) if tried is None else tried
+        along = ((axis, values[at]) for (axis, values), at in zip(self.axes.items(), index, strict=True))
         top = dict(self.settings[""])
         sections: dict[str, Any] = dict(self._whole_sections)
-        for name, value in varied.items():
+        for name, value in itertools.chain(() if tried is None else tried.items(), along):
             section, key = split_name(name)
             target = sections.setdefault(section, dict(self.settings[section])) if section else top
             target[key] = value
