@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stackpop.analysis import Findings, Outcome
     from stackpop.games import Game
     from stackpop.spec import SweepSpec
+    from stackpop.spec.search import SearchSpec
     from stackpop.store import Progress as StoreProgress
     from stackpop.sweep import Plan, Progress, SweepOptions
     from stackpop.sweep.estimate import Estimate
@@ -72,10 +73,20 @@ def plan_lines(plan: Plan, store: str) -> list[str]:
     failed = f", {plan.failed:,} failed before (--retry-failed trains them again)" if plan.failed else ""
     return [
         f"{plan.spec.name}: {_count(plan.spec.size, 'run')} ({axes})",
+        *_search_line(plan.spec),
         f"  runs       {plan.done:,} already done, {to_train}{failed}",
         f"  followers  {plan.followers_to_train:,} to train, {plan.followers_reused:,} reused",
         f"  store      {store}",
     ]
+
+
+def _search_line(spec: SweepSpec) -> list[str]:
+    """How a search goes about it."""
+    if spec.search is None:
+        return []
+    method, goal = spec.search.settings.method, spec.search.settings.objective
+    pace = f", {spec.search.at_once} trials at once" if spec.search.adaptive else ""
+    return [f"  search     {method} over {', '.join(spec.search.space)} for the highest {goal}{pace}"]
 
 
 class SweepScreen(Watcher):
@@ -149,10 +160,24 @@ def dry_run(spec: SweepSpec, options: SweepOptions, estimate: Estimate) -> None:
 
 def results(spec: SweepSpec, store: str) -> None:
     """How close the leaders came, one row for each setting other than the seed, and what failed."""
-    from stackpop.analysis import TOLERANCE, WINDOW, check_claims, of_sweep, summary
+    from stackpop.analysis import check_claims, of_sweep
     from stackpop.store import open_results, read_progress
 
     found = of_sweep(open_results(store), spec)
+    if spec.search is None:
+        _rows(spec, found)
+    else:
+        _trials(spec, spec.search, found)
+    if spec.claims:
+        _claims(spec.name, check_claims(found, spec.claims))
+    console.print(f"results in {store}")
+    _failures(read_progress(store))
+
+
+def _rows(spec: SweepSpec, found: xr.Dataset) -> None:
+    """The table of a grid."""
+    from stackpop.analysis import TOLERANCE, WINDOW, summary
+
     dims = [dim for dim in spec.dims if dim != "seed"]
     total = math.prod(len(spec.labels[dim]) for dim in dims)
     shown = min(total, MOST_ROWS)
@@ -170,10 +195,34 @@ def results(spec: SweepSpec, store: str) -> None:
     console.print(
         f"converged: final gap at most {TOLERANCE:.0%} of the span of returns, nothing above the protocol's optimum"
     )
-    if spec.claims:
-        _claims(spec.name, check_claims(found, spec.claims))
-    console.print(f"results in {store}")
-    _failures(read_progress(store))
+
+
+def _trials(spec: SweepSpec, search: SearchSpec, found: xr.Dataset) -> None:
+    """The table of a search, the best trials first."""
+    from stackpop.analysis import best_trials
+
+    objective, updates = search.settings.objective, min(search.settings.window, spec.leader_sizes["iteration"])
+    rows = best_trials(found, objective, search.settings.window)
+    table = _table(f"{spec.name}: trials, the best first", "trial")
+    for name in (*spec.searched, "objective", "interval", "done"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for i in range(min(rows.sizes["trial"], MOST_ROWS)):
+        row = rows.isel(trial=i)
+        tried = [f"{float(row[name]):.4g}" for name in spec.searched]
+        done = f"{int(row.done)}/{int(row.runs)}"
+        table.add_row(
+            str(row.trial.item()),
+            *tried,
+            number(float(row.objective), 2),
+            interval(float(row.low), float(row.high)),
+            done,
+        )
+    _print_table(table)
+    if rows.sizes["trial"] > MOST_ROWS:
+        console.print(f"({rows.sizes['trial'] - MOST_ROWS:,} more trials: see the store)")
+    over = "".join(f", {dim}" for dim in spec.dims if dim != "trial")
+    goal = f"objective: mean of {objective} over the last {updates} updates{over}"
+    console.print(f"{goal}; interval: 95 % bootstrap over seeds")
 
 
 def leading(sizes: Mapping[str, int], rows: int) -> dict[str, slice]:
@@ -322,7 +371,11 @@ def status(store: str, progress: StoreProgress) -> None:
     for name, group in (("runs", progress.leaders), ("followers", progress.followers)):
         if group is not None:
             axes = " × ".join(f"{size:,} {dim}" for dim, size in group.sizes.items()) or "no axes"
-            counts = ", ".join(f"{count:,} {STATUS_WORDS[kind]}" for kind, count in group.counts.items())
+            counts = ", ".join(
+                f"{count:,} {STATUS_WORDS[kind]}"
+                for kind, count in group.counts.items()
+                if count or kind != Status.BLOCKED
+            )
             console.print(f"  {name:<10} {counts} of {group.total:,} ({axes})")
     console.print(f"  writing    {_writer(progress)}")
     _failures(progress)

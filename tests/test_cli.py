@@ -144,7 +144,7 @@ def test_finished_sweep_does_nothing_again(finished: tuple[Path, Answer], call: 
 def test_status_of_a_finished_store(finished: tuple[Path, Answer], call: Call) -> None:
     answer = call("status", finished[0] / "tiny.zarr")
     assert answer.code == 0
-    assert "0 pending, 0 in flight, 4 done, 0 failed, 0 blocked of 4 (2 matrix × 2 seed)" in answer.out
+    assert "0 pending, 0 in flight, 4 done, 0 failed of 4 (2 matrix × 2 seed)" in answer.out
     assert answer.out.splitlines()[-1].split() == ["writing", "nobody"]
 
 

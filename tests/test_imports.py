@@ -45,6 +45,7 @@ ONLY_IN = {
     "gymnasium": {"games"},
     "tensorboard": {"tracking"},
     "wandb": {"tracking"},
+    "optuna": {"sweep"},
 }
 
 

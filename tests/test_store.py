@@ -52,6 +52,7 @@ class Sweep:
     fixed: Mapping[str, Any] = field(default_factory=lambda: {"game.memory": "joint", "leader.lr": 0.008})
     leader_sizes: Mapping[str, int] = field(default_factory=lambda: LEADER_SIZES)
     follower_sizes: Mapping[str, int] = field(default_factory=lambda: FOLLOWER_SIZES)
+    searched: tuple[str, ...] = ()
     name: str = "toy"
     text: str = "name: toy\n"
 

@@ -4,7 +4,7 @@ Plain functions of xarray; lazy results are read block by block.
 """
 
 from stackpop.analysis.claims import LEAST_SEEDS, Findings, Outcome, check_claims, read_findings
-from stackpop.analysis.finals import TOLERANCE, WINDOW, bootstrap_interval, converged, final, summary
+from stackpop.analysis.finals import TOLERANCE, WINDOW, best_trials, bootstrap_interval, converged, final, summary
 from stackpop.analysis.paired import compare, run_values
 from stackpop.analysis.selection import of_sweep, select
 
@@ -14,6 +14,7 @@ __all__ = [
     "WINDOW",
     "Findings",
     "Outcome",
+    "best_trials",
     "bootstrap_interval",
     "check_claims",
     "compare",

@@ -82,6 +82,36 @@ def summary(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERA
     ).reset_coords(drop=True)
 
 
+def best_trials(
+    results: xr.Dataset, objective: str = "leader_return_sampled", window: int = WINDOW, confidence: float = 0.95
+) -> xr.Dataset:
+    """The trials of a search, the best first: what each tried, and its mean over all runs with interval.
+
+    Variables over `trial`, with the searched values as coordinates: `objective`, `low` and `high` (bootstrap interval
+    over seeds, all else averaged first), `done` and `runs` (counts). A trial of which a run is missing has no objective
+    (NaN) and comes last.
+    """
+    results = results if "seed" in results.dims else results.expand_dims("seed")
+    searched = [name for name, values in results.coords.items() if values.dims == ("trial",)]
+    ends, done = final(results[objective], window).load(), results.status == Status.DONE
+    others = [dim for dim in done.dims if dim not in ("trial", "seed")]
+    by_seed = ends.mean(others, skipna=False)
+    interval = bootstrap_interval(by_seed.where(by_seed.notnull().all("seed")), confidence=confidence)
+    beside = [dim for dim in done.dims if dim != "trial"]
+    found = xr.Dataset(
+        {
+            "objective": by_seed.mean("seed", skipna=False),
+            "low": interval.sel(bound="low", drop=True),
+            "high": interval.sel(bound="high", drop=True),
+            "done": done.sum(beside),
+            "runs": xr.full_like(done, 1, dtype=int).sum(beside),
+        }
+    )
+    order = np.argsort(-found.objective.values, kind="stable")  # NaN last
+    kept = {name: results[name].variable for name in searched}
+    return found.reset_coords(drop=True).assign_coords(kept).isel(trial=order)
+
+
 def _ends(results: xr.Dataset, window: int, tolerance: float) -> xr.Dataset:
     """What `summary` needs of each run's curves, still lazy where they are."""
     return xr.Dataset(

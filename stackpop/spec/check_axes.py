@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from stackpop.errors import did_you_mean
 from stackpop.spec.check_settings import RawAxes, mapping, refuse_unread
 from stackpop.spec.document import Document
-from stackpop.spec.problems import expectation, remedy, shown
+from stackpop.spec.problems import Loc, expectation, remedy, shown
 from stackpop.spec.sections import AXES, SECTIONS, Scalar, split_name
 
 
@@ -33,7 +33,7 @@ def _is_axis(document: Document, axis: str, values: object) -> bool:
         got = "an empty list" if values == [] else shown(values)
         advice = "list at least one value, for instance [1, 2]"
         document.refuse(loc, expected="a list of values", got=got, remedy=advice)
-    elif _is_given(document, axis):
+    elif is_given(document, axis):
         got = f"both {axis!r} and 'axes.{axis}'"
         advice = "remove one of the two"
         document.refuse(loc, expected="either a setting or an axis", got=got, remedy=advice, at_key=True)
@@ -42,7 +42,8 @@ def _is_axis(document: Document, axis: str, values: object) -> bool:
     return False
 
 
-def _is_given(document: Document, name: str) -> bool:
+def is_given(document: Document, name: str) -> bool:
+    """Whether the file gives a setting outright."""
     section, key = split_name(name)
     values = document.value.get(section) if section else document.value
     return isinstance(values, dict) and key in values
@@ -64,7 +65,7 @@ def axis_values(
                 advice += "; a setting that is null needs a sweep of its own"
             document.refuse(loc, expected="one value", got=shown(raw), remedy=advice)
             continue
-        value = raw if axis == "matrix" else _setting(document, axis, position, raw, kinds)
+        value = raw if axis == "matrix" else setting_value(document, axis, loc, raw, kinds, named_at=("axes", axis))
         if value in checked:
             document.refuse(loc, expected="each value once", got=f"{shown(value)} a second time", remedy="remove it")
         elif value is not None:
@@ -72,11 +73,11 @@ def axis_values(
     return tuple(checked)
 
 
-def _setting(
-    document: Document, axis: str, position: int, raw: Scalar, kinds: Mapping[str, Sequence[str]]
+def setting_value(
+    document: Document, setting: str, loc: Loc, raw: Scalar, kinds: Mapping[str, Sequence[str]], *, named_at: Loc
 ) -> Scalar | None:
-    """One value of an axis as the setting it becomes, None if it cannot become one."""
-    name, key = split_name(axis)
+    """One value, at `loc`, as the setting it becomes, None if it cannot become one; `named_at` names the setting."""
+    name, key = split_name(setting)
     section = SECTIONS[name]
     if key == section.chooser:
         return raw  # the choice itself is checked where the kinds are
@@ -84,13 +85,12 @@ def _setting(
     for kind in kinds[name]:
         model = section.kinds[kind]
         if key not in model.model_fields:
-            refuse_unread(document, ("axes", axis), name, key, kind)
+            refuse_unread(document, named_at, name, key, kind)
             return None
         try:
             value = getattr(model.model_validate({key: raw, **section.choice(kind)}), key)
         except ValidationError as error:
             e = error.errors(include_url=False)[0]
-            loc = ("axes", axis, position)
             document.refuse(loc, expected=expectation(e), got=shown(raw), remedy=remedy(e, model))
             return None
     return value

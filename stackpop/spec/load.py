@@ -14,6 +14,7 @@ from stackpop.spec.check_axes import axis_values, raw_axes
 from stackpop.spec.check_claims import checked_claims
 from stackpop.spec.check_conflicts import check_conflicts
 from stackpop.spec.check_games import check_tables, played_games
+from stackpop.spec.check_search import checked_search, raw_space
 from stackpop.spec.check_settings import given_settings, resolved_settings, used_kinds
 from stackpop.spec.document import Document, read
 from stackpop.spec.problems import Mark, shown
@@ -23,7 +24,7 @@ from stackpop.spec.sweep import SweepSpec
 
 Overrides = Mapping[str, object] | Sequence[str]
 
-_KEYS = {"name", "description", "payoffs", "axes", "claims", *(axis.partition(".")[0] for axis in AXES)}
+_KEYS = {"name", "description", "payoffs", "axes", "claims", "search", *(axis.partition(".")[0] for axis in AXES)}
 
 
 def load_sweep(source: str | os.PathLike[str], overrides: Overrides = ()) -> SweepSpec:
@@ -99,9 +100,11 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
     """The sweep as far as the document is valid."""
     _check_keys(document)
     raw = raw_axes(document)
+    space = raw_space(document, raw)
+    varied = {**raw, **space}
     given = {name: given_settings(document, name) for name in SECTIONS}
     kinds = {name: used_kinds(document, name, given[name], raw) for name in SECTIONS}
-    settings = {name: resolved_settings(document, name, given[name], kinds[name], raw) for name in SECTIONS}
+    settings = {name: resolved_settings(document, name, given[name], kinds[name], varied) for name in SECTIONS}
     axes = {axis: axis_values(document, axis, values, kinds) for axis, values in raw.items()}
     games = played_games(document, raw)
     memories = axes.get("game.memory") or [settings["game"].get("memory", Game.memory)]
@@ -109,8 +112,8 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
     check_tables(document, games, raw, memories, rounds)
     if "matrix" not in axes:
         settings[""]["matrix"] = document.value.get("matrix")
-    claims = checked_claims(document, axes)
-    sweep = SweepSpec(_name(document, default_name), _description(document), axes, games, settings, claims)
+    claims, search = checked_claims(document, axes), checked_search(document, space, kinds)
+    sweep = SweepSpec(_name(document, default_name), _description(document), axes, games, settings, claims, search)
     if not document.problems:
         check_conflicts(document, sweep)
     return sweep

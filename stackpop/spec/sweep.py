@@ -13,6 +13,7 @@ from stackpop.settings import Settings
 from stackpop.spec.claims import Claim
 from stackpop.spec.document import dump
 from stackpop.spec.runs import RunSpec
+from stackpop.spec.search import TRIAL, SearchSpec, Values
 from stackpop.spec.sections import SECTIONS, Scalar, join_name, split_name
 
 
@@ -26,6 +27,7 @@ class SweepSpec:
     settings: section -> key -> value of the settings that are no axes ("" for the top level, the matrix with it);
         defaults are filled in, except where an axis chooses the section's kind and so its defaults.
     claims: what the results should show. No run depends on them, so they may change as they will.
+    search: settings that are neither, but tried at values of its own choosing along the dim `trial`.
     """
 
     name: str
@@ -34,6 +36,7 @@ class SweepSpec:
     games: Mapping[str, Payoffs]
     settings: Mapping[str, Mapping[str, Any]]
     claims: tuple[Claim, ...] = ()
+    search: SearchSpec | None = None
 
     @cached_property
     def text(self) -> str:
@@ -42,18 +45,24 @@ class SweepSpec:
 
     @cached_property
     def dims(self) -> tuple[str, ...]:
-        """One dim an axis, for instance `leader_lr` for the axis `leader.lr`."""
-        return tuple(map(_dim, self.axes))
+        """One dim an axis, for instance `leader_lr` for the axis `leader.lr`; before them `trial`, of a search."""
+        return tuple(self.labels)
 
     @cached_property
     def labels(self) -> Mapping[str, tuple[Scalar, ...]]:
         """Dim -> the values along it."""
-        return {_dim(axis): values for axis, values in self.axes.items()}
+        trials = {} if self.search is None else {TRIAL: tuple(range(self.search.trials))}
+        return {**trials, **{_dim(axis): values for axis, values in self.axes.items()}}
+
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """The searched settings, named as dims are: the store has them as coordinates along `trial`."""
+        return () if self.search is None else tuple(map(_dim, self.search.space))
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Number of values along each dim."""
-        return tuple(map(len, self.axes.values()))
+        return tuple(map(len, self.labels.values()))
 
     @cached_property
     def size(self) -> int:
@@ -71,26 +80,43 @@ class SweepSpec:
     @cached_property
     def follower_dims(self) -> tuple[str, ...]:
         """The dims that a follower's own training depends on."""
-        return tuple(_dim(axis) for axis in self.axes if _shapes_follower(axis))
+        searched = () if self.search is None else self.search.space
+        trial = (TRIAL,) if any(map(_shapes_follower, searched)) else ()
+        return trial + tuple(_dim(axis) for axis in self.axes if _shapes_follower(axis))
+
+    @cached_property
+    def most_at_once(self) -> int:
+        """Runs that can be in training at a time: all, unless a search must see results first."""
+        if self.search is None:
+            return self.size
+        return self.size // self.search.trials * min(self.search.at_once, self.search.trials)
 
     def indices(self) -> Iterator[tuple[int, ...]]:
         """The index of each run, the last dim fastest."""
         return itertools.product(*map(range, self.shape))
 
-    def run(self, index: tuple[int, ...]) -> RunSpec:
-        """The run at an index, one position a dim."""
+    def run(self, index: tuple[int, ...], tried: Values | None = None) -> RunSpec:
+        """The run at an index, one position a dim.
+
+        tried: the searched settings of its trial; without them, those of a random search take their place, which will
+        do for what any candidate has in common: the game, the shape, about the time.
+        """
+        if self.search is not None:
+            trial, index = index[0], index[1:]
+            tried = self.search.draw(trial) if tried is None else tried
+        along = ((axis, values[at]) for (axis, values), at in zip(self.axes.items(), index, strict=True))
         top = dict(self.settings[""])
         sections: dict[str, Any] = dict(self._whole_sections)
-        for (axis, values), position in zip(self.axes.items(), index, strict=True):
-            section, key = split_name(axis)
+        for name, value in itertools.chain(() if tried is None else tried.items(), along):
+            section, key = split_name(name)
             target = sections.setdefault(section, dict(self.settings[section])) if section else top
-            target[key] = values[position]
+            target[key] = value
         return RunSpec.model_validate({**top, **sections, "payoffs": self.games[top["matrix"]]})
 
     @cached_property
     def _whole_sections(self) -> Mapping[str, Settings]:
-        """The sections in which no setting is an axis, validated once for all runs."""
-        swept = {split_name(axis)[0] for axis in self.axes}
+        """The sections in which no setting varies, validated once for all runs."""
+        swept = {split_name(name)[0] for name in self._varied}
         return {
             name: SECTIONS[name].model(values).model_validate(values)
             for name, values in self.settings.items()
@@ -99,7 +125,7 @@ class SweepSpec:
 
     @cached_property
     def fixed(self) -> Mapping[str, Any]:
-        """Dotted name -> value of every setting that is no axis and shapes results, defaults included.
+        """Dotted name -> value of every setting that does not vary and shapes results, defaults included.
 
         Where an axis chooses a section's kind, the names carry it: `leader[pg].lr`. The payoffs of games that the
         file itself defines are under `payoffs.<label>`.
@@ -110,9 +136,9 @@ class SweepSpec:
             for kind, values in self._resolved(section).items():
                 prefix = f"{section}[{kind}]" if chooser_swept else section
                 for key in values:
-                    if join_name(section, key) not in self.axes and key != "max_regret":
+                    if join_name(section, key) not in self._varied and key != "max_regret":
                         fixed[join_name(prefix, key)] = values[key]
-        return fixed
+        return fixed if self.search is None else {**fixed, **self.search.fixed}
 
     @cached_property
     def leader_sizes(self) -> dict[str, int]:
@@ -142,7 +168,13 @@ class SweepSpec:
         axes = {axis: list(values) for axis, values in self.axes.items()}
         payoffs, swept = {"payoffs": own} if own else {}, {"axes": axes} if axes else {}
         claims = {"claims": [claim.plain() for claim in self.claims]} if self.claims else {}
-        return dump({**top, **payoffs, **self.settings[""], **sections, **swept, **claims})
+        search = {} if self.search is None else {"search": self.search.as_yaml()}
+        return dump({**top, **payoffs, **self.settings[""], **sections, **search, **swept, **claims})
+
+    @cached_property
+    def _varied(self) -> frozenset[str]:
+        """The axes and the searched settings."""
+        return frozenset(self.axes) | frozenset(() if self.search is None else self.search.space)
 
     def _own_games(self) -> Mapping[str, Payoffs]:
         return {label: payoffs for label, payoffs in self.games.items() if label not in MATRICES}
@@ -160,6 +192,8 @@ class SweepSpec:
         section, key = split_name(name)
         if name in self.axes:
             return list(self.axes[name])
+        if self.search is not None and name in self.search.space:
+            return list(self.search.space[name].ends)
         return [values[key] for values in self._resolved(section).values() if key in values]
 
     def _resolved(self, section: str) -> Mapping[str, Mapping[str, Any]]:

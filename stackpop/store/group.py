@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,8 @@ class GroupWriter:
         self._buffer[position] = (index, result)
         self._marks.pop(position, None)
 
-    def read(self, index: Index) -> dict[str, NDArray[Any]]:
-        """The arrays of a run that is done, padded to the store's dims (NaN, or -1 for counts).
+    def read(self, index: Index, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+        """The arrays of a run that is done, or those named, padded to the store's dims (NaN, or -1 for counts).
 
         Reading runs in the order of the grid decodes each chunk once.
 
@@ -95,7 +95,7 @@ class GroupWriter:
             raise StoreError(f"run {index}: expected a run that is done, got {Status(self.status[index]).name.lower()}")
         position = self._position(index)
         with storage_faults(self._path):
-            return {name: self._read_one(name, position) for name in self._variables}
+            return {name: self._read_one(name, position) for name in names or self._variables}
 
     def _read_one(self, name: str, position: Index) -> NDArray[Any]:
         array = self._arrays[name]

@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from stackpop.errors import StoreError, explain
-from stackpop.store.schema import INNER_DIMS, RUN_VARIABLES, STATUS, Variable
+from stackpop.store.schema import INNER_DIMS, RUN_VARIABLES, STATUS, TRIAL, Variable
 
 Document = dict[str, Any]  # the content of one zarr.json
 Scalar = str | int | float | bool | None
@@ -56,6 +56,10 @@ class Sweep(Protocol):
         """Those of `dims` that the game depends on."""
 
     @property
+    def searched(self) -> tuple[str, ...]:
+        """The searched settings, named like dims; they vary along the dim `trial`."""
+
+    @property
     def fixed(self) -> Mapping[str, Any]:
         """Setting -> value (as in JSON) of all that is not swept."""
 
@@ -79,6 +83,7 @@ class Layout:
     variables: tuple[Variable, ...]
     game_dims: tuple[str, ...] = ()
     ground_truth: tuple[Variable, ...] = ()
+    searched: tuple[Variable, ...] = ()
 
     def path(self, name: str) -> str:
         """The path of an array of this group inside the store."""
@@ -167,7 +172,7 @@ def array_documents(layout: Layout) -> dict[str, Document]:
     singles = block_shape(runs, RUNS_A_CHUNK)
     # Texts are coordinates as well, so that arithmetic and `where` on a whole dataset leave them alone.
     texts = tuple(v for v in RUN_VARIABLES if v.dtype == "string")
-    beside = {"coordinates": " ".join(v.name for v in layout.ground_truth + texts)}
+    beside = {"coordinates": " ".join(v.name for v in layout.ground_truth + layout.searched + texts)}
     documents = {}
     for variable in layout.variables + RUN_VARIABLES + (STATUS,):
         note = {} if variable in texts else beside
@@ -180,6 +185,9 @@ def array_documents(layout: Layout) -> dict[str, Document]:
     for variable in layout.ground_truth:
         chunks = block_shape(games, RUNS_A_CHUNK)
         documents[layout.path(variable.name)] = _document(variable, layout.game_dims, games, chunks, {})
+    for variable in layout.searched:
+        trials = (len(layout.labels[TRIAL]),)
+        documents[layout.path(variable.name)] = _document(variable, (TRIAL,), trials, (_LABELS_A_CHUNK,), {})
     for dim, values in coordinates(layout).items():
         variable = _coordinate(dim, values)
         documents[layout.path(dim)] = _document(variable, (dim,), values.shape, (_LABELS_A_CHUNK,), {})
@@ -193,7 +201,8 @@ def coordinates(layout: Layout) -> dict[str, Labels]:
 
 
 def _coordinate(dim: str, values: Labels) -> Variable:
-    _, long_name, description = INNER_DIMS.get(dim, (0, dim.replace("_", " "), "Swept axis."))
+    swept = "Candidate of the search, in the order of asking." if dim == TRIAL else "Swept axis."
+    _, long_name, description = INNER_DIMS.get(dim, (0, dim.replace("_", " "), swept))
     dtype = "string" if values.dtype.kind == "T" else str(values.dtype)
     fill: str | int = "" if dtype == "string" else 0
     return Variable(dim, (), "1", long_name, description, dtype, fill)

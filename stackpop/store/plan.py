@@ -18,6 +18,8 @@ from stackpop.store.schema import (
     GROUND_TRUTH,
     LEADER_VARIABLES,
     STATUS,
+    TRIAL,
+    searched_variable,
 )
 
 Positions = Mapping[str, NDArray[np.intp]]  # dim -> place in the store of each label of the sweep
@@ -57,9 +59,11 @@ def plan_groups(
         return max(size, stored[path]["shape"][0]) if path in stored else size
 
     sizes = {dim: largest(dim, size) for dim, size in spec.leader_sizes.items()}
-    layouts = {"": Layout("", spec.dims, labels, sizes, LEADER_VARIABLES, spec.game_dims, GROUND_TRUTH)}
+    searched = tuple(map(searched_variable, spec.searched))
+    layouts = {"": Layout("", spec.dims, labels, sizes, LEADER_VARIABLES, spec.game_dims, GROUND_TRUTH, searched)}
     if trains_followers(spec) or f"{FOLLOWERS}/{STATUS.name}" in stored:
         named = {name: spec.follower_sizes.get(dim, 0) for dim, name in FOLLOWER_DIM_NAMES.items()}
         sizes = {dim: largest(f"{FOLLOWERS}/{dim}", size) for dim, size in named.items()}
-        layouts[FOLLOWERS] = Layout(FOLLOWERS, spec.follower_dims, labels, sizes, FOLLOWER_VARIABLES)
+        searched = searched if TRIAL in spec.follower_dims else ()
+        layouts[FOLLOWERS] = Layout(FOLLOWERS, spec.follower_dims, labels, sizes, FOLLOWER_VARIABLES, searched=searched)
     return layouts, positions

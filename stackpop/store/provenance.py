@@ -94,14 +94,14 @@ def check_comparable(
     old = json.loads(attributes["settings"])
     new = json.loads(json.dumps(dict(spec.fixed)))
     for key in sorted(old.keys() | new.keys()):
-        before, after = (json.dumps(side[key]) if key in side else _ABSENT for side in (old, new))
+        before, after = (json.dumps(side[key], sort_keys=True) if key in side else _ABSENT for side in (old, new))
         if before != after and not (_ABSENT in (before, after) and _belongs_to_a_label(key)):
             found.append(f"{key} was {before}, is now {after}")
     if found:
-        raise StoreError(
-            f"store {path}: holds runs of other settings: {'; '.join(found)}; change it back, name another --store, "
-            "or make it an axis (in a new store)"
-        )
+        remedy = "change it back, or name another --store"
+        if not all(line.startswith("search.") for line in found):
+            remedy += ", or make it an axis (in a new store)"
+        raise StoreError(f"store {path}: holds runs of other settings: {'; '.join(found)}; {remedy}")
 
 
 def _belongs_to_a_label(key: str) -> bool:

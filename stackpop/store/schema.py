@@ -16,6 +16,7 @@ from enum import IntEnum
 
 SCHEMA_VERSION = 1
 FOLLOWERS = "followers"
+TRIAL = "trial"  # the dim of a search, along which the searched settings vary
 ORACLE_DIM = "follower_oracle"  # the dim of the axis follower.oracle
 
 
@@ -256,6 +257,13 @@ GROUND_TRUTH = (
         dtype="float64",
     ),
 )
+
+
+def searched_variable(name: str) -> Variable:
+    """The values of a searched setting over the trials; `name` is the setting's, written like a dim."""
+    tried = "Searched setting: what the trial tries, NaN before that is chosen; 1 is true and 0 false."
+    return Variable(name, (), "1", name.replace("_", " "), tried, dtype="float64")
+
 
 # Inner dims: (first coordinate value, long name, description).
 INNER_DIMS: Mapping[str, tuple[int, str, str]] = {

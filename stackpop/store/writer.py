@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from stackpop.store.coordinates import CoordinateWriter
 from stackpop.store.documents import (
     array_nodes,
     commit,
@@ -31,8 +32,7 @@ from stackpop.store.layout import Document, Layout, Sweep, array_documents, coor
 from stackpop.store.lock import StoreLock
 from stackpop.store.plan import Positions, holds_nothing, plan_groups, stored_dims, stored_labels, trains_followers
 from stackpop.store.provenance import check_comparable, group_attributes
-from stackpop.store.schema import FOLLOWERS
-from stackpop.store.truth import GroundTruthWriter
+from stackpop.store.schema import FOLLOWERS, GROUND_TRUTH, TRIAL
 
 _FLUSH_SECONDS = 1.0
 
@@ -84,7 +84,13 @@ class ResultsWriter:
         if trains_followers(spec):
             places = _along(spec.follower_dims, positions)
             self.followers = GroupWriter(self.path, group, layouts[FOLLOWERS], places)
-        self._truth = GroundTruthWriter(self.path, group, layouts[""], _along(spec.game_dims, positions))
+        games = _along(spec.game_dims, positions)
+        self._truth = CoordinateWriter(self.path, group, layouts[""], GROUND_TRUTH, games)
+        self._tried = [
+            CoordinateWriter(self.path, group, layout, layout.searched, _along((TRIAL,), positions))
+            for layout in layouts.values()
+            if layout.searched
+        ]
 
     def missing_ground_truth(self) -> list[Index]:
         """The games of the sweep, as indices over its game dims, whose exact values are not known."""
@@ -94,6 +100,15 @@ class ResultsWriter:
         """Take exact values of a game (`equilibrium_pure`, `leader_return_min`, …), to be written at the next flush."""
         self._truth.record(index, values)
 
+    def tried(self, trial: int) -> dict[str, float]:
+        """The searched values of a trial by their names in the store; nothing if they were never recorded."""
+        return self._tried[0].known((trial,))
+
+    def record_tried(self, trial: int, values: Mapping[str, float]) -> None:
+        """Take the searched values of a trial, to be written at the next flush, before any of its runs."""
+        for writer in self._tried:
+            writer.record((trial,), values)
+
     def flush(self) -> None:
         """Write everything recorded so far; what a flush could not write is kept for the next.
 
@@ -102,6 +117,8 @@ class ResultsWriter:
         """
         self._flushed_at = time.monotonic()
         self._truth.flush()
+        for writer in self._tried:
+            writer.flush()
         if self.followers is not None:
             self.followers.flush()  # before the leaders, whose results presuppose them
         self.leaders.flush()

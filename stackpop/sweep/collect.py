@@ -19,6 +19,7 @@ from stackpop.store import ResultsWriter
 from stackpop.sweep.followers import Followers
 from stackpop.sweep.plan import Index, Plan, grouped, packs
 from stackpop.sweep.progress import Progress, Watcher
+from stackpop.sweep.search import Trials
 from stackpop.sweep.tasks import FollowerResults, solve_game, train_follower_pack, train_leader_pack
 
 # Enough tasks in flight that no worker waits for the client; few enough that the scheduler holds next to nothing.
@@ -68,7 +69,9 @@ class Collector:
         self.progress = Progress(plan, plan.done, plan.failed)
         self._followers = Followers(plan.spec, writer.followers)
         self._games = deque((index, 1) for index in writer.missing_ground_truth())  # (index, attempt)
-        self._leaders = packs(plan)
+        search = plan.spec.search
+        self._leaders = iter(()) if search else packs(plan)
+        self._trials = Trials(search, plan, writer, watcher.warn) if search else None
         self._again: deque[tuple[LeaderPack, int]] = deque()  # lost packs, each with its next attempt
         self._tasks: dict[str, Task] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -104,11 +107,22 @@ class Collector:
                 self._submit_game(*self._games.popleft())
             elif self._again:
                 self._submit_leaders(*self._again.popleft())
-            elif pack := next(self._leaders, None):
+            elif pack := self._next_pack():
                 self._submit_leaders(pack, attempt=1)
             else:
                 break
         return self._serial > before
+
+    def _next_pack(self) -> LeaderPack | None:
+        """Runs that can start now and were not started yet."""
+        if self._trials is None:
+            return next(self._leaders, None)
+        pack = self._trials.next_pack()
+        if pack is None and self._trials.awaits_flush:
+            self._writer.flush()
+            self._count_written()
+            pack = self._trials.next_pack()
+        return pack
 
     def _submit(self, kind: str, labels: Sequence[str], content: str, function: Any, *args: Any) -> Future[Any]:
         """One task, under a key that a person can read on the dashboard."""
@@ -203,6 +217,8 @@ class Collector:
     def _record_leader(self, index: Index, result: TrainingResult, attempt: int) -> None:
         self._writer.leaders.record(index, dataclasses.replace(result, attempts=attempt))
         self._unwritten.append(result)
+        if self._trials is not None:
+            self._trials.recorded(index)
 
     def _lost(self, task: Task, error: Exception) -> None:
         """A task did not come back. Its runs are tried again one by one, and blamed only when alone.

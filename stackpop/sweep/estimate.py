@@ -74,7 +74,7 @@ def _seconds(plan: Plan, followers: np.ndarray | None, workers: int) -> float:
         leaders, follower = _prices([plan.spec.run(index_at(plan.spec, flat)) for flat in members])
         total += leaders * math.ceil(runs[kind] / plan.runs_per_task) + follower * trainings[kind]
     everything = total * float(runs.sum() / runs[timed].sum())
-    return everything / min(workers, plan.tasks)
+    return everything / min(workers, plan.most_tasks_at_once)
 
 
 def _kinds(plan: Plan) -> np.ndarray:

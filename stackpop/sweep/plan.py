@@ -39,6 +39,11 @@ class Plan:
         """Leader tasks, if all pending runs can share packs."""
         return -(-len(self.pending) // self.runs_per_task)
 
+    @property
+    def most_tasks_at_once(self) -> int:
+        """Leader tasks that can run at a time, given enough threads."""
+        return -(-min(len(self.pending), self.spec.most_at_once) // self.runs_per_task)
+
 
 def make_plan(
     spec: SweepSpec,
@@ -68,14 +73,14 @@ def make_plan(
         failed=0 if retry_failed else int((leaders == Status.FAILED).sum()),
         followers_to_train=len(needed) - reused,
         followers_reused=reused,
-        runs_per_task=_pack_size(runs_per_task, len(pending), threads),
+        runs_per_task=_pack_size(runs_per_task, min(len(pending), spec.most_at_once), threads),
     )
 
 
 def _pack_size(wanted: RunsPerTask, runs: int, threads: int) -> int:
     """`auto`: as large as pays, yet a pack for every thread."""
     if wanted != "auto":
-        return wanted
+        return min(wanted, max(1, runs))
     return max(1, min(LARGEST_PACK, -(-runs // threads)))
 
 

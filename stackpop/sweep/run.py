@@ -14,6 +14,7 @@ from stackpop.store import ResultsWriter, open_results
 from stackpop.sweep.collect import Collector
 from stackpop.sweep.plan import Plan, RunsPerTask, make_plan
 from stackpop.sweep.progress import Progress, Watcher
+from stackpop.sweep.search import check_installed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -88,6 +89,7 @@ def execute(
     """Plan, submit, collect, record; a cluster is started only if something is missing."""
     watcher = watcher or Watcher()
     path = options.store_path(spec)
+    check_installed(spec)
     if client is None and not os.path.exists(path):
         check_available(options.cluster)  # first, for a cluster that cannot be had must leave no empty store behind
     with ResultsWriter(path, spec) as writer:
