@@ -20,7 +20,8 @@ from typer.exceptions import TyperException
 from stackpop.errors import FailedRunsError, SpecError, StackpopError, explain
 
 if TYPE_CHECKING:
-    from stackpop.sweep import RunsPerTask
+    from stackpop.spec import SweepSpec
+    from stackpop.sweep import RunsPerTask, SweepOptions
     from stackpop.tracking import RunKey, TrackerName
 
 INTERRUPTED, INTERNAL_ERROR = 130, 70
@@ -109,7 +110,9 @@ def root(
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Sweep files (YAML), run in turn.", show_default=False)
+    ],
     store: Annotated[str | None, typer.Option(help="Where results go (default: results/<sweep name>.zarr).")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of the local cluster (default: one a core).")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler to use.")] = None,
@@ -135,12 +138,14 @@ def sweep(
     """
     from stackpop.spec import load_sweep
 
-    spec = load_sweep(file, set_ or ())
+    specs = [load_sweep(file, set_ or ()) for file in files]
+    if store is not None and len(files) > 1:
+        remedy = "leave it out, and each sweep has a store of its own"
+        raise SpecError(explain("--store", expected="one sweep file", got=str(len(files)), remedy=remedy))
 
     from stackpop import display
     from stackpop.cluster import ClusterOptions
-    from stackpop.sweep import SweepOptions, execute
-    from stackpop.tracking import Tracking
+    from stackpop.sweep import SweepOptions
 
     file_name = str(scheduler_file) if scheduler_file else None
     cluster = ClusterOptions(scheduler, file_name, workers, dashboard_port)
@@ -148,9 +153,22 @@ def sweep(
     if dry_run:
         from stackpop.sweep.estimate import estimate
 
-        display.dry_run(spec, options, estimate(spec, options))
+        for spec in specs:
+            display.dry_run(spec, options, estimate(spec, options))
         return
-    path, tracker = options.store_path(spec), _tracker(track)
+    tracker = _tracker(track)
+    missing = [line for spec in specs if (line := _sweep(spec, options, tracker, quiet=quiet))]
+    if missing:
+        raise FailedRunsError("\n".join(missing))
+
+
+def _sweep(spec: SweepSpec, options: SweepOptions, tracker: TrackerName | None, *, quiet: bool) -> str:
+    """Run one sweep and print its results; returns what is missing in the end, if anything."""
+    from stackpop import display
+    from stackpop.sweep import execute
+    from stackpop.tracking import Tracking
+
+    path = options.store_path(spec)
     with Tracking(path, tracker) as tracking:
         with nullcontext() if quiet else display.sweep_screen(path) as screen:
             progress = execute(spec, options, tracking.telling(screen))
@@ -161,12 +179,13 @@ def sweep(
         tracked = tracking.finish()
     if tracked and not quiet:
         print(tracked)
-    if progress.done < spec.size:
-        remedy = ", --retry-failed trains them again" if progress.failed else ""
-        raise FailedRunsError(
-            f"runs: expected {spec.size:,} done, got {progress.failed:,} failed and {progress.blocked:,} blocked; "
-            f"`stackpop status {path}` tells why{remedy}"
-        )
+    if progress.done == spec.size:
+        return ""
+    remedy = ", --retry-failed trains them again" if progress.failed else ""
+    return (
+        f"runs: expected {spec.size:,} done, got {progress.failed:,} failed and {progress.blocked:,} blocked; "
+        f"`stackpop status {path}` tells why{remedy}"
+    )
 
 
 def _runs_per_task(text: str) -> RunsPerTask:
