@@ -552,10 +552,17 @@ def test_failed_candidate_is_told_as_failed_and_the_search_goes_on(
     xr.testing.assert_equal(found, bits(store))
 
 
-def test_search_in_which_all_fail_ends(client: Client, tmp_path: Path) -> None:
-    spec = search(FAILING, search__space="{leader.lr: {low: 1.0e+308, high: 1.7e+308}}", search__trials=5)
-    progress = execute(spec, SweepOptions(tmp_path / "s.zarr", "auto"), client=client)
-    assert (progress.done, progress.failed) == (0, 20)
+@pytest.mark.parametrize(("rates", "status"), [("[1.6e+308, 1.7e+308]", Status.FAILED), ("[0.1, 1]", Status.DONE)])
+def test_search_without_axes_ends_whatever_comes_of_it(
+    client: Client, tmp_path: Path, rates: str, status: Status
+) -> None:
+    text = FAILING[: FAILING.index("axes:")] + "matrix: chicken\n"
+    spec = search(text, search__space=f"{{leader.lr: {{choices: {rates}}}}}", search__trials=5)
+    watcher = run(client, spec, tmp_path / "s.zarr")
+    found = bits(tmp_path / "s.zarr")
+    assert found.status.dims == ("trial",)
+    assert (found.status == status).all()
+    assert len(watcher.warnings) == (3 if status == Status.FAILED else 0)
 
 
 def test_search_over_several_kinds_of_settings(client: Client, tmp_path: Path) -> None:

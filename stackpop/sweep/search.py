@@ -125,8 +125,8 @@ class Trials:
         return started
 
     def _choose(self, trial: int) -> Values:
+        names = dict(zip(self._plan.spec.searched, self._search.space, strict=True))  # in the store, in the file
         stored = self._writer.tried(trial)
-        names = {name.replace(".", "_"): name for name in self._search.space}
         chosen = self._search.decode({names[name]: value for name, value in stored.items()}) if stored else None
         if self._tpe is None:
             values = chosen or self._search.draw(trial)
@@ -134,7 +134,7 @@ class Trials:
             start = self._search.start[trial] if trial < len(self._search.start) else None
             values = self._tpe.ask(chosen or start)
         if not stored:
-            self._writer.record_tried(trial, {stored_name: values[name] for stored_name, name in names.items()})
+            self._writer.record_tried(trial, {name: values[setting] for name, setting in names.items()})
         return values
 
     def _tell(self, trial: int) -> bool:
