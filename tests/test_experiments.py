@@ -27,7 +27,7 @@ MECHANISMS = {
     "smipd_hiddenqueries_dqn_pg": {"leader.updates": 600},
     "smipd_hiddenqueries_es_pg": {"leader.updates": 60},
     "smipd_querybit_pg_pg": {"leader.updates": 400, "axes.leader.lr": "[0.03]"},
-    "bots_reset_pg_tabularq": {"leader.updates": 300, "axes.leader.lr": "[0.03]"},
+    "bots_reset_pg_tabularq": {"axes.leader.lr": "[0.015]", "axes.seed": str(list(range(1, 11)))},
     "bots_outofeq_dqn_tabularq": {},
     "allmatrices_replay": {"leader.updates": 300, "leader.lr": 0.015},
     "allmatrices_replay_contextual": {"leader.updates": 300, "leader.lr": 0.015},
