@@ -12,6 +12,7 @@ from stackpop.errors import TrackingError, explain
 from stackpop.tracking.runs import RunKey, TrackedRun
 
 ANSWER_SECONDS = 20.0
+HEADER_BYTES = 7  # of a .wandb file without any record
 PROJECT = "stackpop"
 
 os.environ.setdefault("WANDB_SILENT", "true")  # it reads this when it is imported
@@ -60,6 +61,8 @@ class WeightsAndBiases:
             raise
         tracked.finish(exit_code=0 if done else 1)
         files = Path(tracked.dir).parent
+        if tracked.offline:
+            _wait_until_written(files)
         os.rename(files, self._offline_files(run.key) if tracked.offline else self._files / files.name)
         with self._ledger.open("a") as ledger:
             ledger.write(f"{_line(run.key)}\n")
@@ -104,6 +107,19 @@ class WeightsAndBiases:
         """Where `wandb sync` looks; the time tells a run that failed from its next attempt."""
         when = time.strftime("%Y%m%d_%H%M%S", time.gmtime(key.finished))
         return self._files / f"offline-run-{when}-{key.id}"
+
+
+def _wait_until_written(files: Path) -> None:
+    """On a busy machine a run is finished a moment before wandb's own process has written its file.
+
+    Raises:
+        TimeoutError: it wrote nothing.
+    """
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not any(file.stat().st_size > HEADER_BYTES for file in files.glob("run-*.wandb")):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no records in {files} after {ANSWER_SECONDS:g} s")
+        time.sleep(0.05)
 
 
 def _fill(tracked: Any, run: TrackedRun) -> None:
