@@ -55,7 +55,7 @@ def test_commands_that_need_no_sweep(
 @pytest.mark.parametrize("line", [line for line in USE.splitlines() if line.startswith("stackpop sweep")])
 def test_sweep_commands_name_files_and_options_that_exist(line: str) -> None:
     words = shlex.split(line, comments=True)
-    assert (ROOT / words[2]).is_file()
+    assert any(file.is_file() for file in ROOT.glob(words[2]))  # some lines name a pattern
     options = (ROOT / "stackpop/cli.py").read_text()
     for word in words[3:]:
         if word.startswith("--"):
