@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from stackpop.analysis import Findings, Outcome, summary
-from stackpop.display import MOST_ROWS, duration, interval, leading, number
+from stackpop.display.text import MOST_ROWS, duration, interval, leading, number
 from stackpop.errors import StackpopError, explain
 from stackpop.store import Status
 

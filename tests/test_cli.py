@@ -224,7 +224,7 @@ def test_table_of_many_rows_shows_the_first(call: Call, folder: Path, monkeypatc
     lrs = [k / 100 for k in range(1, 12)]
     (folder / "tiny.yaml").write_text(TINY.replace("  matrix:", f"  leader.lr: {lrs}\n  matrix:"))
     write_results(package.load_sweep("tiny.yaml"), folder / "s.zarr", lambda at: 10 * at[0] + at[1])
-    monkeypatch.setattr("stackpop.display.MOST_ROWS", 5)
+    monkeypatch.setattr("stackpop.display.tables.MOST_ROWS", 5)
     answer = call("sweep", "tiny.yaml", "--store", "s.zarr")
     found = [(row[0], row[1], row[3]) for row in rows_of(answer, 2)]
     assert found == [
