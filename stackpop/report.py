@@ -141,6 +141,12 @@ def _by_panel(results: xr.Dataset, dims: Sequence[str]) -> xr.Dataset:
     curves = results.reset_coords()[["leader_return", "leader_return_greedy", "equilibrium_pure"]]
     curves = curves.set_coords("equilibrium_pure")  # which need not be over all dims
     curves = curves if "seed" in curves.dims else curves.expand_dims("seed")
-    labels = [", ".join(map(str, label)) for label in product(*(results[dim].values.tolist() for dim in dims))]
+    words = [[_word(dim, label) for label in results[dim].values.tolist()] for dim in dims]
+    labels = ["\n".join(parts) for parts in product(*words)]
     panels = curves.stack(panel=dims, create_index=False) if dims else curves.expand_dims("panel")
     return panels.drop_vars(dims).rename(panel="matrix").assign_coords(matrix=labels)
+
+
+def _word(dim: str, label: object) -> str:
+    """A label as a title has it; a bare number or truth value would not say of what."""
+    return label if isinstance(label, str) else f"{dim}={label}"
