@@ -8,15 +8,18 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from stackpop.analysis import Findings, Outcome, summary
+from stackpop.analysis import Findings, Outcome, best_trials, summary
 from stackpop.display.text import MOST_ROWS, duration, interval, leading, number
 from stackpop.errors import StackpopError, explain
 from stackpop.store import Status
+
+if TYPE_CHECKING:
+    from stackpop.spec.search import SearchSpec
 
 MOST_PANELS = 24  # of a figure
 _INTRODUCTION = """\
@@ -53,7 +56,8 @@ def _section(found: Findings, figure: str) -> Iterator[str]:
     yield f"{_provenance(found.results)}\n"
     if found.outcomes:
         yield _claims_table(found.outcomes)
-    yield _returns_table(found.results)
+    search = found.spec.search
+    yield _returns_table(found.results) if search is None else _trials_table(search, found.results)
     if figure:
         yield f"![Leader return over updates]({figure})\n"
 
@@ -105,6 +109,19 @@ def _returns_table(results: xr.Dataset) -> str:
     titles = ["equilibrium", "leader return", "greedy return", "converged", "done"]
     text = _table([*dims, *titles], table, ":" * len(dims) + "-----")
     return f"{text}\n({total - shown:,} more rows: see the store)\n" if total > shown else text
+
+
+def _trials_table(search: SearchSpec, results: xr.Dataset) -> str:
+    """What a search tried, the best first: `stackpop.analysis.best_trials`."""
+    rows = best_trials(results, search.settings.objective, search.settings.window)
+    searched = [str(name) for name, values in rows.coords.items() if values.dims == ("trial",) and name != "trial"]
+    table = []
+    for row in (rows.isel(trial=i) for i in range(min(rows.sizes["trial"], MOST_ROWS))):
+        tried = [f"{float(row[name]):.4g}" for name in searched]
+        objective = _with_interval(float(row.objective), float(row.low), float(row.high))
+        table.append([str(row.trial.item()), *tried, objective, f"{int(row.done)}/{int(row.runs)}"])
+    titles = ["trial", *searched, f"{search.settings.objective} at the end", "done"]
+    return _table(titles, table, "-" * len(titles))
 
 
 def _with_interval(value: float, low: float, high: float) -> str:

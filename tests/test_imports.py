@@ -28,7 +28,7 @@ ALLOWED = {
     "tracking": {"errors", "spec", "store", "sweep"},
     "plots": {"errors", "analysis", "store"},
     "display": {"errors", "games", "equilibria", "spec", "store", "sweep", "analysis"},
-    "report": {"errors", "store", "analysis", "plots", "display"},
+    "report": {"errors", "spec", "store", "analysis", "plots", "display"},
     "cli": {"errors", "games", "spec", "store", "cluster", "sweep", "analysis", "display", "report", "tracking"},
     "__init__": {"errors", "games", "equilibria", "spec", "store", "sweep"},
     "__main__": {"cli"},
