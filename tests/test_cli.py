@@ -401,8 +401,12 @@ SWEEP = ["sweep", "tiny.yaml", "--store", "new.zarr"]
 COMMAND_LINES = {
     "unknown option": (["sweep", "tiny.yaml", "--store-path", "x"], ["--store-path", "stackpop sweep --help"]),
     "unknown command": (["swep"], ["swep", "sweep", "stackpop --help"]),
-    "no file": (["sweep"], ["file", "stackpop sweep --help"]),
+    "no file": (["sweep"], ["FILE", "stackpop sweep --help"]),
     "workers is a word": ([*SWEEP, "--workers", "two"], ["--workers", "integer"]),
+    "one store for two sweeps": (
+        ["sweep", "tiny.yaml", "tiny.yaml", "--store", "both.zarr"],
+        ["--store", "expected one sweep file", "got 2"],
+    ),
     "no workers": ([*SWEEP, "--workers", "0"], ["workers", "expected 1 or more", "got 0", "leave it out"]),
     "runs per task": (
         [*SWEEP, "--runs-per-task", "many"],
