@@ -1,31 +1,43 @@
 """The contextual follower: a policy-gradient learner that sees the leader's answers to all queries.
 
 It is pretrained against random leaders until it best-responds to every one of them at once, then
-frozen and greedy.
+frozen and greedy. Its policy is a table with a row for every context, or a network of the answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from stackpop.games import Game, GameBatch, table_index
+from stackpop.games.play import at_context
 from stackpop.learners.adam import Adam
-from stackpop.learners.tables import reinforce_gradient, sum_by_cell
-from stackpop.settings import Settings
+from stackpop.learners.networks import (
+    NetworkSettings,
+    backward,
+    forward,
+    fresh_layers,
+    layer_shapes,
+    parameter_count,
+)
+from stackpop.learners.streams import Streams
+from stackpop.learners.tables import normalised_init, reinforce_gradient, sum_by_cell
 
 
-class ContextualSettings(Settings):
+class ContextualSettings(NetworkSettings):
     """Settings of the contextual follower.
 
     lr: Adam's learning rate. updates: most pretraining updates. batch_steps: environment steps a
     batch, query steps included, rounded up to whole episodes. early_stop: stop once it best-responds
-    exactly to every leader table. post_updates: follower updates against the final leader, after the
-    leader's training. max_regret: leaders start only if the trained follower's regret is at most this
-    against every leader table, in payoff an episode; null for any.
+    exactly to every leader table; where they are too many to tell, all updates are made. post_updates:
+    follower updates against the final leader, after the leader's training. max_regret: leaders start only
+    if the trained follower's regret is at most this against every leader table that it is judged by, in
+    payoff an episode; null for any. network, hidden: a table, with a row for each of the leader's tables, or
+    a network of the follower's state and the leader's answers, each one-hot; see `NetworkSettings`.
     """
 
     oracle: Literal["contextual"] = "contextual"
@@ -36,28 +48,130 @@ class ContextualSettings(Settings):
     post_updates: NonNegativeInt = 50
     max_regret: NonNegativeFloat | None = None
 
+    def sizes(self, game: Game | GameBatch) -> tuple[int, ...]:
+        """Sizes of a network's layers in a game: inputs, hidden layers and outputs."""
+        return (game.follower_states + game.leader_states * game.rows, *self.hidden_sizes, game.columns)
 
-class ContextualFollower:
-    """A population of contextual followers, tables of logits [run, context, state, action].
+    def parameter_shape(self, game: Game) -> tuple[int, ...]:
+        """Shape of what one follower learns: a table [context, state, action], or a network's [parameter]."""
+        if self.network == "table":
+            return game.leader_tables, game.follower_states, game.columns
+        return (parameter_count(self.sizes(game)),)
 
-    A context is the index of the leader's answers among all leader tables. Settings other than the
-    learning rate must be equal across the population.
+
+class ContextualFollower(Protocol):
+    """A population of contextual followers.
+
+    parameters: what they learned, [run, *parameter_shape]. What a follower makes of the leader's answers is a
+    *context*, a tensor [run, env, ...] (or [1, env, ...], if alike for all runs) that `contexts` makes of them.
     """
 
-    def __init__(self, settings: Sequence[ContextualSettings], logits: Tensor) -> None:
-        self.logits = logits
+    parameters: Tensor
+
+    def contexts(self, answers: Tensor) -> Tensor:
+        """Contexts of answers [run, env, leader_state]."""
+
+    def policy_at(self, contexts: Tensor) -> Tensor:
+        """Action probabilities in some contexts: [run, env, state, action]."""
+
+    def replies_at(self, contexts: Tensor) -> Tensor:
+        """Greedy actions in some contexts, of equal ones the first: [run, env, state]."""
+
+    def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
+        """One REINFORCE update: contexts of a batch; state, action, return_to_go [run, env, round]."""
+
+
+class ContextualTables:
+    """Followers with tables of logits [run, context, state, action]; a context is an index in `all_tables`.
+
+    Settings other than the learning rate must be equal across the population.
+    """
+
+    def __init__(self, settings: Sequence[ContextualSettings], logits: Tensor, rows: int) -> None:
+        self.parameters, self._rows = logits, rows
         self.policy = torch.softmax(logits, -1)  # [run, context, state, action]
-        self._adam = Adam(self.logits, torch.tensor([s.lr for s in settings], dtype=logits.dtype))
+        self._adam = Adam(logits, torch.tensor([s.lr for s in settings], dtype=logits.dtype))
 
-    @property
-    def replies(self) -> Tensor:
-        """Greedy actions [run, context, state]; of equal logits the first."""
-        return self.logits.argmax(-1)
+    def contexts(self, answers: Tensor) -> Tensor:
+        """Indices [run, env]."""
+        return table_index(answers, self._rows)
 
-    def update(self, context: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
-        """One REINFORCE update: context [run, env]; state, action, return_to_go [run, env, round]."""
-        _, _, states, actions = self.logits.shape
-        cells = ((context[..., None] * states + state) * actions + action).flatten(1)
-        returns = sum_by_cell(cells, return_to_go.flatten(1), self.logits[0].numel()).view_as(self.logits)
+    def policy_at(self, contexts: Tensor) -> Tensor:
+        """See `ContextualFollower`."""
+        return at_context(self.policy, contexts)
+
+    def replies_at(self, contexts: Tensor) -> Tensor:
+        """See `ContextualFollower`."""
+        return at_context(self.parameters.argmax(-1), contexts)
+
+    def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
+        """See `ContextualFollower`."""
+        logits = self.parameters
+        _, _, states, actions = logits.shape
+        cells = ((contexts[..., None] * states + state) * actions + action).flatten(1)
+        returns = sum_by_cell(cells, return_to_go.flatten(1), logits[0].numel()).view_as(logits)
         self._adam.step(reinforce_gradient(self.policy, returns, cells.shape[1]))
-        self.policy = torch.softmax(self.logits, -1)
+        self.policy = torch.softmax(logits, -1)
+
+
+class ContextualNetworks:
+    """Followers with networks, parameters [run, parameter]; a context is the answers, one-hot.
+
+    Their logits are never a table of all contexts: the batch's episodes take the contexts' place. Settings other than
+    the learning rate must be equal across the population.
+    """
+
+    def __init__(self, settings: Sequence[ContextualSettings], parameters: Tensor, game: GameBatch) -> None:
+        self.parameters, self._states, self._rows = parameters, game.follower_states, game.rows
+        shapes = layer_shapes(settings[0].sizes(game))
+        pieces = parameters.split([inputs * outputs for inputs, outputs in shapes], 1)
+        self._layers = [piece.unflatten(1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        self._adam = Adam(parameters, torch.tensor([s.lr for s in settings], dtype=parameters.dtype))
+
+    def contexts(self, answers: Tensor) -> Tensor:
+        """One-hot answers, [run, env, leader_state · row]."""
+        return torch.nn.functional.one_hot(answers, self._rows).flatten(-2).to(self.parameters.dtype)
+
+    def policy_at(self, contexts: Tensor) -> Tensor:
+        """See `ContextualFollower`."""
+        return torch.softmax(self._forward(contexts)[-1], -1).unflatten(1, (-1, self._states))
+
+    def replies_at(self, contexts: Tensor) -> Tensor:
+        """See `ContextualFollower`."""
+        return self._forward(contexts)[-1].argmax(-1).unflatten(1, (-1, self._states))
+
+    def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
+        """See `ContextualFollower`."""
+        *fed, logits = self._forward(contexts)  # [run, env · state, action]
+        runs, envs, rounds = state.shape
+        actions = logits.shape[-1]
+        cells = ((torch.arange(envs)[:, None] * self._states + state) * actions + action).flatten(1)
+        returns = sum_by_cell(cells, return_to_go.flatten(1), logits[0].numel()).view_as(logits)
+        gradient = reinforce_gradient(torch.softmax(logits, -1), returns, envs * rounds)
+        by_layer = backward(self._layers, fed, gradient)
+        self._adam.step(torch.cat([each.reshape(runs, -1) for each in by_layer], 1))
+
+    def _forward(self, contexts: Tensor) -> list[Tensor]:
+        """`networks.forward` at every state in each context: samples are env · state."""
+        runs, envs, states = len(self.parameters), contexts.shape[1], self._states
+        own = torch.eye(states, dtype=contexts.dtype).expand(runs, envs, -1, -1)
+        given = contexts[:, :, None].expand(runs, -1, states, -1)
+        ones = contexts.new_ones(1).expand(runs, envs, states, 1)
+        return forward(self._layers, torch.cat([own, given, ones], -1).flatten(1, 2))
+
+
+def fresh_parameters(settings: ContextualSettings, game: GameBatch, streams: Streams) -> Tensor:
+    """What followers start from, [run, *parameter_shape]."""
+    states, columns = game.follower_states, game.columns
+    if settings.network == "table":
+        contexts = game.rows**game.leader_states
+        return normalised_init(streams.normal(contexts * states, columns)).view(-1, contexts, states, columns)
+    layers = fresh_layers(streams, settings.sizes(game))
+    return torch.cat([layer.flatten(1) for layer in layers], 1)
+
+
+def make_followers(settings: Sequence[ContextualSettings], parameters: Tensor, game: GameBatch) -> ContextualFollower:
+    """A population with these parameters, [run, *parameter_shape]; it owns them from now on."""
+    if settings[0].network == "table":
+        return ContextualTables(settings, parameters, game.rows)
+    return ContextualNetworks(settings, parameters, game)
