@@ -48,6 +48,11 @@ class ContextualSettings(NetworkSettings):
     post_updates: NonNegativeInt = 50
     max_regret: NonNegativeFloat | None = None
 
+    @property
+    def stored_as(self) -> str:
+        """The result that holds what one follower learned."""
+        return "follower_logits" if self.network == "table" else "follower_parameters"
+
     def sizes(self, game: Game | GameBatch) -> tuple[int, ...]:
         """Sizes of a network's layers in a game: inputs, hidden layers and outputs."""
         return (game.follower_states + game.leader_states * game.rows, *self.hidden_sizes, game.columns)
