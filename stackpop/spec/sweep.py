@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from stackpop.games import MATRICES, Game, Payoffs
+from stackpop.learners import ContextualSettings
 from stackpop.settings import Settings
 from stackpop.spec.document import dump
 from stackpop.spec.runs import RunSpec
@@ -125,12 +126,22 @@ class SweepSpec:
 
     @cached_property
     def follower_sizes(self) -> dict[str, int]:
-        """The largest size of each dim of the followers' arrays; no iterations if every oracle is exact."""
+        """The largest size of each dim of the followers' arrays; no iterations if every oracle is exact.
+
+        Tables have contexts, and networks parameters.
+        """
+        shapes = {"table": [(0, 0, 0)], "mlp": [(0,)]}
+        for network in self.values("follower.network"):
+            for hidden in self.values("follower.hidden"):
+                settings = ContextualSettings(network=network, hidden=hidden)
+                shapes[network] += [settings.parameter_shape(game) for game in self._games()]
+        contexts, states, actions = (max(sizes) for sizes in zip(*shapes["table"], strict=True))
         return {
             "iteration": self._largest("follower.updates"),
-            "context": max(game.leader_tables for game in self._games()),
-            "state": max(game.follower_states for game in self._games()),
-            "action": max(game.columns for game in self._games()),
+            "context": contexts,
+            "state": states,
+            "action": actions,
+            "parameter": max(shape[0] for shape in shapes["mlp"]),
         }
 
     def to_yaml(self) -> str:
