@@ -1,7 +1,7 @@
 """The contextual follower: a policy-gradient learner that sees the leader's answers to all queries.
 
 It is pretrained against random leaders until it best-responds to every one of them at once, then
-frozen and greedy. Its policy is a table with a row for every context, or a network of the answers.
+frozen and greedy. Its policy is a table with a row for every context, or a network that is given the answers.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class ContextualSettings(NetworkSettings):
     exactly to every leader table; where they are too many to tell, all updates are made. post_updates:
     follower updates against the final leader, after the leader's training. max_regret: leaders start only
     if the trained follower's regret is at most this against every leader table that it is judged by, in
-    payoff an episode; null for any. network, hidden: a table, with a row for each of the leader's tables, or
-    a network of the follower's state and the leader's answers, each one-hot; see `NetworkSettings`.
+    payoff an episode; null for any. network, hidden: a table, with rows for each of the leader's tables, or
+    a network from the leader's answers, one-hot, to the logits in every state; see `NetworkSettings`.
     """
 
     oracle: Literal["contextual"] = "contextual"
@@ -55,7 +55,7 @@ class ContextualSettings(NetworkSettings):
 
     def sizes(self, game: Game | GameBatch) -> tuple[int, ...]:
         """Sizes of a network's layers in a game: inputs, hidden layers and outputs."""
-        return (game.follower_states + game.leader_states * game.rows, *self.hidden_sizes, game.columns)
+        return (game.leader_states * game.rows, *self.hidden_sizes, game.follower_states * game.columns)
 
     def parameter_shape(self, game: Game) -> tuple[int, ...]:
         """Shape of what one follower learns: a table [context, state, action], or a network's [parameter]."""
@@ -122,8 +122,10 @@ class ContextualTables:
 class ContextualNetworks:
     """Followers with networks, parameters [run, parameter]; a context is the answers, one-hot.
 
-    Their logits are never a table of all contexts: the batch's episodes take the contexts' place. Settings other than
-    the learning rate must be equal across the population.
+    A network gives the logits in all states at once: fed with the state as well, it would first have to find out which
+    of the answers concern that state. And it learns from returns less their mean over the batch: what it learns in one
+    context changes all others, and without that baseline it settles on one action before it can tell contexts apart.
+    Settings other than the learning rate must be equal across the population.
     """
 
     def __init__(self, settings: Sequence[ContextualSettings], parameters: Tensor, game: GameBatch) -> None:
@@ -134,35 +136,36 @@ class ContextualNetworks:
         self._adam = Adam(parameters, torch.tensor([s.lr for s in settings], dtype=parameters.dtype))
 
     def contexts(self, answers: Tensor) -> Tensor:
-        """One-hot answers, [run, env, leader_state · row]."""
-        return torch.nn.functional.one_hot(answers, self._rows).flatten(-2).to(self.parameters.dtype)
+        """One-hot answers and a 1, [run, env, leader_state · row + 1]."""
+        one_hot = torch.nn.functional.one_hot(answers, self._rows).flatten(-2)
+        return torch.nn.functional.pad(one_hot, (0, 1), value=1).to(self.parameters.dtype)
 
     def policy_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""
-        return torch.softmax(self._forward(contexts)[-1], -1).unflatten(1, (-1, self._states))
+        return torch.softmax(self._by_state(self._forward(contexts)[-1]), -1)
 
     def replies_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""
-        return self._forward(contexts)[-1].argmax(-1).unflatten(1, (-1, self._states))
+        return self._by_state(self._forward(contexts)[-1]).argmax(-1)
 
     def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
-        """See `ContextualFollower`."""
-        *fed, logits = self._forward(contexts)  # [run, env · state, action]
-        runs, envs, rounds = state.shape
-        actions = logits.shape[-1]
-        cells = ((torch.arange(envs)[:, None] * self._states + state) * actions + action).flatten(1)
-        returns = sum_by_cell(cells, return_to_go.flatten(1), logits[0].numel()).view_as(logits)
-        gradient = reinforce_gradient(torch.softmax(logits, -1), returns, envs * rounds)
-        by_layer = backward(self._layers, fed, gradient)
+        """See `ContextualFollower`. Episodes take the place of a table's contexts; their logits are [run, env, ...]."""
+        *fed, outputs = self._forward(contexts)
+        policy = torch.softmax(self._by_state(outputs), -1)
+        runs, envs, states, actions = policy.shape
+        advantage = return_to_go - return_to_go.cumsum(1)[:, -1:] / envs
+        cells = ((torch.arange(envs)[:, None] * states + state) * actions + action).flatten(1)
+        returns = sum_by_cell(cells, advantage.flatten(1), policy[0].numel()).view_as(policy)
+        by_output = reinforce_gradient(policy, returns, cells.shape[1]).flatten(2)
+        by_layer = backward(self._layers, fed, by_output)
         self._adam.step(torch.cat([each.reshape(runs, -1) for each in by_layer], 1))
 
     def _forward(self, contexts: Tensor) -> list[Tensor]:
-        """`networks.forward` at every state in each context: samples are env · state."""
-        runs, envs, states = len(self.parameters), contexts.shape[1], self._states
-        own = torch.eye(states, dtype=contexts.dtype).expand(runs, envs, -1, -1)
-        given = contexts[:, :, None].expand(runs, -1, states, -1)
-        ones = contexts.new_ones(1).expand(runs, envs, states, 1)
-        return forward(self._layers, torch.cat([own, given, ones], -1).flatten(1, 2))
+        return forward(self._layers, contexts.expand(len(self.parameters), -1, -1))
+
+    def _by_state(self, outputs: Tensor) -> Tensor:
+        """[run, env, state · action] -> [run, env, state, action]."""
+        return outputs.unflatten(2, (self._states, -1))
 
 
 def fresh_parameters(settings: ContextualSettings, game: GameBatch, streams: Streams) -> Tensor:

@@ -23,7 +23,7 @@ def sampled_curves(
 
     Given an episode's answers, returns are exact, so that fewer episodes are needed than for the sampled returns.
     """
-    per_iteration = game.runs * (episodes + 1) * game.follower_states * game.leader_states * game.rows
+    per_iteration = game.runs * (episodes + 1) * game.worlds * game.rows * game.columns
     parts = []
     for block in blocks(policies.shape[1], per_iteration):
         policy = policies[:, block]
