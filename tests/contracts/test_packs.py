@@ -17,6 +17,8 @@ LEADERS: dict[str, dict[str, Any]] = {
     **{name: {"algorithm": name} for name in LEADER_SETTINGS},
     "ppo": {"algorithm": "ppo", "epochs": 5},
     "ppo-value_clip": {"algorithm": "ppo", "epochs": 5, "value_clip": 10.0},
+    "pg-mlp": {"algorithm": "pg", "network": "mlp", "hidden": [8]},
+    "ppo-mlp": {"algorithm": "ppo", "epochs": 5, "network": "mlp", "hidden": [5, 8]},
     "es": {"algorithm": "es", "population": 20},
     "es-sample": {"algorithm": "es", "population": 20, "acting": "sample"},
     "simple_q": {"algorithm": "simple_q", "minibatch": 64, "loss": "huber"},
@@ -24,6 +26,7 @@ LEADERS: dict[str, dict[str, Any]] = {
 ORACLES: dict[str, dict[str, Any]] = {
     **{name: {"oracle": name} for name in ORACLE_SETTINGS},
     "contextual": {"oracle": "contextual", "updates": 4, "post_updates": 3},
+    "contextual-mlp": {"oracle": "contextual", "network": "mlp", "hidden": [9], "updates": 4, "post_updates": 3},
     "tabular_q": {"oracle": "tabular_q", "games": 4},
     "tabular_q-carried": {"oracle": "tabular_q", "games": 4, "exploration": "parameter_noise", "reset": False},
 }
@@ -87,6 +90,11 @@ def check_windows(specs: Sequence[RunSpec], windows: Sequence[tuple[int, int, in
 def test_packs_of_any_size(leader: str, oracle: str, memory: Memory, actions: int) -> None:
     for protocol in PROTOCOLS if ORACLES[oracle]["oracle"] not in QUERYLESS_ORACLES else PROTOCOLS[:1]:
         check_windows(population(LEADERS[leader], ORACLES[oracle], protocol, memory, actions), WINDOWS)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS[:2], ids=["resample", "replay"])
+def test_packs_of_games_whose_contexts_are_too_many(protocol: dict[str, Any]) -> None:
+    check_windows(population(LEADERS["ppo-mlp"], ORACLES["contextual-mlp"], protocol, "joint", 3), WINDOWS)
 
 
 @pytest.mark.parametrize("leader", LEADERS)
