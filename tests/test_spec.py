@@ -271,7 +271,7 @@ def test_dims_labels_and_runs_follow_the_axes() -> None:
 def test_sizes_are_the_largest_over_the_axes() -> None:
     sweep = parse_sweep(SWEEP, "s")  # wide: 2 x 3 actions, so 1 + 3 leader states and 1 + 2 follower states
     assert sweep.leader_sizes == {"iteration": 30, "post_iteration": 5, "state": 4, "action": 2}
-    assert sweep.follower_sizes == {"iteration": 500, "context": 2**4, "state": 3, "action": 3}
+    assert sweep.follower_sizes == {"iteration": 500, "context": 2**4, "state": 3, "action": 3, "parameter": 0}
     exact = parse_sweep("matrix: hero\nfollower: {oracle: exact}\naxes: {game.memory: [none, joint]}", "s")
     assert exact.leader_sizes == {"iteration": 500, "post_iteration": 0, "state": 5, "action": 2}
     assert exact.follower_sizes == {"iteration": 0, "context": 32, "state": 5, "action": 2}

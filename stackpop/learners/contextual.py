@@ -165,7 +165,7 @@ class ContextualNetworks:
 
     def _by_state(self, outputs: Tensor) -> Tensor:
         """[run, env, state · action] -> [run, env, state, action]."""
-        return outputs.unflatten(2, (self._states, -1))
+        return outputs.view(*outputs.shape[:2], self._states, -1)
 
 
 def fresh_parameters(settings: ContextualSettings, game: GameBatch, streams: Streams) -> Tensor:

@@ -25,10 +25,10 @@ class StateFunctions:
     ) -> None:
         """Draw the functions' parameters. sizes: number of outputs of each; lr: [run]."""
         hidden = settings[0].hidden_sizes
-        start = [
-            fresh_layers(streams, (states, *hidden, size)) if hidden else [normalised_init(streams.normal(states, size))]
-            for size in sizes
-        ]
+        if hidden:
+            start = [fresh_layers(streams, (states, *hidden, size)) for size in sizes]
+        else:
+            start = [[normalised_init(streams.normal(states, size))] for size in sizes]
         parts = [layer for layers in start for layer in layers]
         # One row of numbers for one Adam; layers, and their gradients, are views of it.
         params = torch.cat([part.flatten() for part in parts])

@@ -130,7 +130,7 @@ class SweepSpec:
 
         Tables have contexts, and networks parameters.
         """
-        shapes = {"table": [(0, 0, 0)], "mlp": [(0,)]}
+        shapes: dict[str, list[tuple[int, ...]]] = {"table": [(0, 0, 0)], "mlp": [(0,)]}
         for network in self.values("follower.network"):
             for hidden in self.values("follower.hidden"):
                 settings = ContextualSettings(network=network, hidden=hidden)

@@ -17,9 +17,16 @@ Query = Callable[[Tensor], Tensor]
 
 
 def sampled_curves(
-    game: GameBatch, truth: ExactValues, policies: Tensor, query: Query, streams: Streams, episodes: int, *, replay: bool
+    game: GameBatch,
+    truth: ExactValues,
+    policies: Tensor,
+    query: Query,
+    streams: Streams,
+    episodes: int,
+    *,
+    replay: bool,
 ) -> dict[str, Tensor]:
-    """Curves [run, iteration] of recorded policies [run, iteration, state, action]; those that are not known are absent.
+    """Curves [run, iteration] of recorded policies [run, iteration, state, action], as far as they are known.
 
     Given an episode's answers, returns are exact, so that fewer episodes are needed than for the sampled returns.
     """
@@ -51,8 +58,8 @@ def _curves(game: GameBatch, policy: Tensor, query: Query, uniforms: Tensor, *, 
     by_episode, greedy = replies[:, : iterations * envs], replies[:, iterations * envs :]
     follower = by_table(by_episode.reshape(runs * iterations, envs, -1), game.follower_observation)
     rounds = play_rounds(flat, envs, leader, follower)
-    in_envs = (x.reshape(runs, iterations, envs, -1) for x in (answers, by_episode))
-    curves = evaluate_answers(game, policy, *in_envs, greedy, replay=replay)
+    answers, by_episode = (x.reshape(runs, iterations, envs, -1) for x in (answers, by_episode))
+    curves = evaluate_answers(game, policy, answers, by_episode, greedy, replay=replay)
     sampled = (mean_return(rewards).view(runs, -1) for rewards in (rounds.leader_rewards, rounds.follower_rewards))
     curves["leader_return_sampled"], curves["follower_return_sampled"] = sampled
     return curves
