@@ -274,7 +274,7 @@ def test_sizes_are_the_largest_over_the_axes() -> None:
     assert sweep.follower_sizes == {"iteration": 500, "context": 2**4, "state": 3, "action": 3, "parameter": 0}
     exact = parse_sweep("matrix: hero\nfollower: {oracle: exact}\naxes: {game.memory: [none, joint]}", "s")
     assert exact.leader_sizes == {"iteration": 500, "post_iteration": 0, "state": 5, "action": 2}
-    assert exact.follower_sizes == {"iteration": 0, "context": 32, "state": 5, "action": 2}
+    assert exact.follower_sizes == {"iteration": 0, "context": 32, "state": 5, "action": 2, "parameter": 0}
 
 
 def test_fixed_has_every_setting_that_is_no_axis() -> None:

@@ -42,7 +42,7 @@ def _log_walks(game: Game) -> float:
 def walked_responses(game: Game, leader_tables: NDArray[np.int64]) -> WalkedResponses:
     """The best response to each of the leader tables [leader_table, state], exactly.
 
-    It takes as long as `walkable` allows, or longer. Payoffs that overflow raise nothing; the numbers then mean nothing.
+    Where it is not `walkable`, it takes long. Payoffs that overflow raise nothing; the numbers then mean nothing.
     """
     batch = GameBatch.of([game])
     tolerance = rounding(batch)

@@ -12,7 +12,7 @@ from stackpop.games import MATRICES, Game, Payoffs
 from stackpop.learners import ContextualSettings
 from stackpop.settings import Settings
 from stackpop.spec.document import dump
-from stackpop.spec.runs import RunSpec
+from stackpop.spec.runs import RunSpec, is_as_before
 from stackpop.spec.sections import SECTIONS, join_name, split_name
 
 Scalar = bool | int | float | str
@@ -110,7 +110,11 @@ class SweepSpec:
             for kind, values in self._resolved(section).items():
                 prefix = f"{section}[{kind}]" if chooser_swept else section
                 for key in values:
-                    if join_name(section, key) not in self.axes and key != "max_regret":
+                    if (
+                        join_name(section, key) not in self.axes
+                        and key != "max_regret"
+                        and not is_as_before(values, key)
+                    ):
                         fixed[join_name(prefix, key)] = values[key]
         return fixed
 
@@ -128,20 +132,16 @@ class SweepSpec:
     def follower_sizes(self) -> dict[str, int]:
         """The largest size of each dim of the followers' arrays; no iterations if every oracle is exact.
 
-        Tables have contexts, and networks parameters.
+        Networks have parameters, and no contexts.
         """
-        shapes: dict[str, list[tuple[int, ...]]] = {"table": [(0, 0, 0)], "mlp": [(0,)]}
-        for network in self.values("follower.network"):
-            for hidden in self.values("follower.hidden"):
-                settings = ContextualSettings(network=network, hidden=hidden)
-                shapes[network] += [settings.parameter_shape(game) for game in self._games()]
-        contexts, states, actions = (max(sizes) for sizes in zip(*shapes["table"], strict=True))
+        networks, hidden = self.values("follower.network"), self.values("follower.hidden")
+        settings = [ContextualSettings(network="mlp", hidden=each) for each in hidden if "mlp" in networks]
         return {
             "iteration": self._largest("follower.updates"),
-            "context": contexts,
-            "state": states,
-            "action": actions,
-            "parameter": max(shape[0] for shape in shapes["mlp"]),
+            "context": 0 if networks == ["mlp"] else max(game.leader_tables for game in self._games()),
+            "state": max(game.follower_states for game in self._games()),
+            "action": max(game.columns for game in self._games()),
+            "parameter": max((each.parameter_shape(game)[0] for each in settings for game in self._games()), default=0),
         }
 
     def to_yaml(self) -> str:

@@ -43,7 +43,7 @@ class Followers:
         return future if future is not None and future.status in _ALIVE else None
 
     def known(self, index: Index, follower: FollowerSpec) -> TrainingResult | None:
-        """What was learned by, and the regret of, a follower that is trained, or the error of one that failed in this sweep; else None."""
+        """What a trained follower learned, and its regret, or the error of one that failed in this sweep; else None."""
         if index in self._known:
             return self._known[index]
         if self._writer is None or self._writer.status[index] != Status.DONE:
