@@ -190,7 +190,8 @@ MISTAKES = {
     ),
     "a leader without networks": (
         "matrix: hero\nleader: {algorithm: es, network: mlp}", "2:25",
-        "leader.network: expected a setting that algorithm es reads, got 'network', which algorithm pg and ppo reads", "",
+        "leader.network: expected a setting that algorithm es reads, got 'network', which algorithm pg and ppo reads",
+        "remove it",
     ),
     "empty": ("# nothing\n", "1:1", "file: expected a mapping of settings, got an empty file", "matrix: prisoners"),
     "a list": ("- 1", "1:1", "file: expected a mapping of settings, got a list", "matrix: prisoners_dilemma"),

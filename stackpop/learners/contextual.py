@@ -13,7 +13,7 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from stackpop.games import Game, GameBatch, table_index
+from stackpop.games import Game, GameBatch
 from stackpop.games.play import at_context
 from stackpop.learners.adam import Adam
 from stackpop.learners.networks import (
@@ -92,14 +92,15 @@ class ContextualTables:
     Settings other than the learning rate must be equal across the population.
     """
 
-    def __init__(self, settings: Sequence[ContextualSettings], logits: Tensor, rows: int) -> None:
-        self.parameters, self._rows = logits, rows
+    def __init__(self, settings: Sequence[ContextualSettings], logits: Tensor, game: GameBatch) -> None:
+        self.parameters = logits
+        self._places = game.rows ** torch.arange(game.leader_states).flip(0)  # of each answer in a context's number
         self.policy = torch.softmax(logits, -1)  # [run, context, state, action]
         self._adam = Adam(logits, torch.tensor([s.lr for s in settings], dtype=logits.dtype))
 
     def contexts(self, answers: Tensor) -> Tensor:
-        """Indices [run, env]."""
-        return table_index(answers, self._rows)
+        """Indices [run, env], those of `stackpop.games.table_index`."""
+        return (answers * self._places).sum(-1)
 
     def policy_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""
@@ -181,5 +182,5 @@ def fresh_parameters(settings: ContextualSettings, game: GameBatch, streams: Str
 def make_followers(settings: Sequence[ContextualSettings], parameters: Tensor, game: GameBatch) -> ContextualFollower:
     """A population with these parameters, [run, *parameter_shape]; it owns them from now on."""
     if settings[0].network == "table":
-        return ContextualTables(settings, parameters, game.rows)
+        return ContextualTables(settings, parameters, game)
     return ContextualNetworks(settings, parameters, game)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from stackpop.games import MATRICES, Game, GameBatch, Memory, all_tables
 from stackpop.learners import ContextualSettings
 from stackpop.learners.contextual import ContextualTables
 from support import reinforce_by_autograd
@@ -11,11 +12,15 @@ from support import reinforce_by_autograd
 RUNS, CONTEXTS, STATES, ACTIONS, ENVS, ROUNDS = 2, 8, 3, 2, 7, 5
 
 
+def game(memory: Memory) -> GameBatch:
+    return GameBatch.of([Game(MATRICES["hero"], memory)])
+
+
 def test_updates_agree_with_one_loss_a_sample() -> None:
     generator = torch.Generator().manual_seed(1)
     start = torch.randn(RUNS, CONTEXTS, STATES, ACTIONS, generator=generator, dtype=torch.float64)
     rates = (0.02, 0.3)
-    follower = ContextualTables([ContextualSettings(lr=lr) for lr in rates], start.clone(), rows=2)
+    follower = ContextualTables([ContextualSettings(lr=lr) for lr in rates], start.clone(), game("opponent"))
     batches: list[tuple[torch.Tensor, ...]] = []
     for _ in range(40):
         context = torch.randint(CONTEXTS, (RUNS, ENVS), generator=generator)
@@ -34,6 +39,14 @@ def test_updates_agree_with_one_loss_a_sample() -> None:
 
 def test_replies_are_greedy_and_the_first_of_equals() -> None:
     logits = torch.tensor([[[[0.0, 1.0], [2.0, -1.0], [0.5, 0.5]]]], dtype=torch.float64)
-    follower = ContextualTables([ContextualSettings()], logits, rows=1)
-    answers = torch.zeros(1, 1, 3, dtype=torch.int64)
+    follower = ContextualTables([ContextualSettings()], logits, game("opponent"))
+    answers = torch.zeros(1, 1, STATES, dtype=torch.int64)
     assert follower.replies_at(follower.contexts(answers)).tolist() == [[[1, 0, 0]]]
+
+
+def test_contexts_are_numbered_as_all_tables_are() -> None:
+    batch = game("joint")
+    logits = torch.zeros(1, 2**5, 5, ACTIONS, dtype=torch.float64)
+    answers = all_tables(batch.leader_states, batch.rows)
+    contexts = ContextualTables([ContextualSettings()], logits, batch).contexts(answers[None])
+    assert contexts.tolist() == [list(range(2**5))]
