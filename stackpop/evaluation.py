@@ -6,10 +6,12 @@ many iterations in one tensor operation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from stackpop.games import (
     Game,
     GameBatch,
     all_tables,
+    expected_returns,
     policy_table_returns,
     table_index,
     table_returns,
@@ -28,34 +31,67 @@ from stackpop.games.play import asked_and_played, play_leader
 
 # Entries of the largest intermediate tensor: small enough to stay in a core's cache.
 BLOCK_ENTRIES = 2**18
+SAMPLED_TABLES = 64  # leader tables that stand for all where these are too many
 
 
 @dataclass(frozen=True)
 class ExactValues:
     """Exact values of each run's game.
 
-    equilibrium: [run] the leader's return at the pure equilibrium.
-    best_response: [run, context] the follower's best return against each leader table.
+    answers: [table, leader_state] leader tables: all of them, or in games that are not `enumerated` a sample.
+    equilibrium: [run] the leader's return at the pure equilibrium, if that is known in games of this shape, else NaN.
+    best_response: [run, table] the follower's best return against each of the answers, in the same way.
     rounding: [run] follower's returns that differ by no more are equal, summed in another order.
     """
 
+    answers: Tensor
+    enumerated: bool
+    knows_equilibrium: bool
+    knows_best_response: bool
     equilibrium: Tensor
     best_response: Tensor
     rounding: Tensor
 
     @staticmethod
     def of(games: Sequence[Game]) -> ExactValues:
-        """Solve each distinct game once."""
+        """Solve each distinct game once; they share actions, memory and rounds."""
         solved = [_solve(game) for game in games]
-        return ExactValues(*(torch.stack(parts) for parts in zip(*solved, strict=True)))
+        values = (torch.stack(parts) for parts in zip(*solved, strict=True))
+        shape = games[0]
+        return ExactValues(_judged_tables(shape), *_known(shape), *values)
+
+
+def _known(game: Game) -> tuple[bool, bool, bool]:
+    """Whether all tables can be enumerated, and the equilibrium and best responses be found, in games of a shape."""
+    enumerated = equilibria.is_enumerable(game)
+    return enumerated, enumerated or equilibria.walkable(game), enumerated or equilibria.walkable(game, SAMPLED_TABLES)
 
 
 @lru_cache(maxsize=256)
 def _solve(game: Game) -> tuple[Tensor, ...]:
-    best = equilibria.best_responses(game)
-    equilibrium = torch.tensor(float(best.leader_optimistic.max()), dtype=torch.float64)
     rounding = torch.from_numpy(equilibria.rounding(GameBatch.of([game])))[FOLLOWER]
-    return equilibrium, torch.from_numpy(best.follower_return), rounding
+    if equilibria.is_enumerable(game):
+        best = equilibria.best_responses(game)
+        equilibrium, best_response = float(best.leader_optimistic.max()), torch.from_numpy(best.follower_return)
+    else:
+        equilibrium, best_response = equilibria.walked_commitment(game)[0], _sampled_best_responses(game)
+    return torch.tensor(equilibrium, dtype=torch.float64), best_response, rounding
+
+
+def _sampled_best_responses(game: Game) -> Tensor:
+    """The follower's best return against each table of the sample, [table]; NaN where it is too much to find."""
+    tables = _judged_tables(game)
+    if not equilibria.walkable(game, len(tables)):
+        return torch.full((len(tables),), math.nan, dtype=torch.float64)
+    return torch.from_numpy(equilibria.walked_responses(game, tables.numpy()).follower_return)
+
+
+def _judged_tables(game: Game) -> Tensor:
+    """The leader tables that followers are judged by, [table, leader_state]: all, or a sample alike for all runs."""
+    if equilibria.is_enumerable(game):
+        return all_tables(game.leader_states, game.rows)
+    uniforms = np.random.Generator(np.random.Philox(0)).random((SAMPLED_TABLES, game.leader_states))
+    return torch.from_numpy((uniforms * game.rows).astype(np.int64))
 
 
 def context_chances(policy: Tensor) -> Tensor:
@@ -101,6 +137,32 @@ def evaluate(
         "follower_return_greedy": greedy_returns[..., FOLLOWER],
         "equilibrium_gap": truth.equilibrium[:, None] - leader_return,
         "follower_regret": best - follower_return,
+    }
+
+
+def evaluate_answers(
+    game: GameBatch, policy: Tensor, answers: Tensor, replies: Tensor, greedy_replies: Tensor, *, replay: bool
+) -> dict[str, Tensor]:
+    """Returns of stochastic and greedy leaders, each [run, iteration], where contexts are too many to enumerate.
+
+    policy: as in `evaluate`; answers: [run, iteration, env, leader_state] sampled from it, and replies: [run,
+    iteration, env, follower_state] actions of the follower that knows them; greedy_replies: [run, iteration,
+    follower_state] those to the greedy answers. The returns of the stochastic leader are exact given the answers, and
+    a mean over them; those of the greedy one are exact.
+    """
+    asked, played = asked_and_played(policy, game.leader_states)
+    if replay:
+        by_answer = table_returns(game, answers, replies)  # [run, iteration, env, player]
+    else:
+        reply = torch.nn.functional.one_hot(replies, game.columns).to(policy.dtype)
+        by_answer = expected_returns(game, played[:, :, None], reply)
+    leader_return, follower_return = (by_answer.cumsum(2)[:, :, -1] / by_answer.shape[2]).unbind(-1)
+    greedy_returns = table_returns(game, (asked if replay else played).argmax(-1), greedy_replies)
+    return {
+        "leader_return": leader_return,
+        "follower_return": follower_return,
+        "leader_return_greedy": greedy_returns[..., LEADER],
+        "follower_return_greedy": greedy_returns[..., FOLLOWER],
     }
 
 

@@ -15,7 +15,7 @@ from stackpop.learners import COMPUTED_ORACLES, LEADERS, LEARNING_ORACLES, Batch
 from stackpop.results import TrainingResult
 from stackpop.settings import Settings
 from stackpop.spec import RunSpec
-from stackpop.training import train_followers, train_leaders
+from stackpop.training import learned, train_followers, train_leaders
 
 # Every leader and oracle by the name that a sweep file calls it.
 ORACLES: tuple[type[Settings], ...] = (ContextualSettings, *COMPUTED_ORACLES, *LEARNING_ORACLES)
@@ -44,7 +44,7 @@ def train(specs: Sequence[RunSpec]) -> list[Trained]:
     followers = {spec.follower_id: spec for spec in pretrained if spec is not None}
     results = train_followers(list(followers.values())) if followers else []
     trained = dict(zip(followers, results, strict=True))
-    leaders = train_leaders(specs, {key: result.arrays["follower_logits"] for key, result in trained.items()})
+    leaders = train_leaders(specs, {key: learned(result.arrays) for key, result in trained.items()})
     return [(trained[f.follower_id] if f else None, leader) for f, leader in zip(pretrained, leaders, strict=True)]
 
 

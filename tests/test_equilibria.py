@@ -18,14 +18,18 @@ from stackpop.equilibria import (
     behavioural_commitment,
     best_responses,
     ground_truth,
+    known_truth,
     mixed_commitment,
     pure_commitment,
     resample_commitment,
+    walked_commitment,
+    walked_responses,
 )
 from stackpop.equilibria.policy_returns import Array, UnitGame, onto_simplex
 from stackpop.equilibria.resample import Protocol
 from stackpop.errors import SpecError, TooLargeError
 from stackpop.games import CANONICAL, FOLLOWER, LEADER, MATRICES, Game, GameBatch, Memory, all_tables, expected_returns
+from support import random_payoffs
 
 # EXPERIMENTS.md section 6: raw payoffs summed over (T=10, joint), (T=5, opponent), (T=1, none).
 SETTINGS: list[tuple[int, Memory]] = [(10, "joint"), (5, "opponent"), (1, "none")]
@@ -309,6 +313,51 @@ def test_payoffs_that_overflow_give_nan(huge: float) -> None:
     truth = ground_truth(Game((((huge, 0), (0, 1)), ((-huge, 1), (1, 0))), "opponent"))
     assert (truth.leader_return_min, truth.leader_return_max) == (-math.inf, math.inf)
     assert sum(map(math.isnan, dataclasses.astuple(truth))) == len(dataclasses.astuple(truth)) - 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "memory", "rounds"),
+    [(2, 2, "joint", 7), (3, 2, "opponent", 6), (2, 3, "opponent", 4), (3, 3, "opponent", 3), (2, 4, "none", 5)],
+)
+def test_walking_through_episodes_finds_what_all_pairs_of_tables_do(
+    rows: int, columns: int, memory: Memory, rounds: int
+) -> None:
+    payoffs = random_payoffs(1, rows, columns)
+    indifferent = tuple(tuple((leader, 0.0) for leader, _ in row) for row in payoffs)
+    for game in (Game(payoffs, memory, rounds), Game(indifferent, memory, rounds)):
+        best, tables = best_responses(game), all_tables(game.leader_states, game.rows).numpy()
+        walked = walked_responses(game, tables)
+        for name in ("follower_return", "leader_optimistic", "leader_pessimistic"):
+            np.testing.assert_array_equal(getattr(walked, name), getattr(best, name))
+        pure = pure_commitment(game, best)
+        assert walked_commitment(game) == (pure.optimistic, pure.pessimistic)
+
+
+def test_a_larger_game_has_a_known_pure_equilibrium() -> None:
+    """3x3 with joint memory: follower tables are too many for all pairs, the ways an episode can go are not."""
+    dilemma = (((3, 3), (0, 4), (0, 0)), ((4, 0), (1, 1), (0, 0)), ((0, 0), (0, 0), (0.5, 0.5)))
+    game = Game(dilemma, "joint", 3, reward_offset=0.0)
+    with pytest.raises(TooLargeError):
+        ground_truth(game)
+    truth = known_truth(game)
+    assert truth.pure == truth.pure_pessimistic == 9
+    # In so few rounds the third action, a threat, is worth nothing: the dilemma without it pays as much.
+    without = Game(tuple(row[:2] for row in dilemma[:2]), "joint", 3, reward_offset=0.0)
+    assert pure_commitment(without).optimistic == truth.pure
+    assert (truth.leader_return_min, truth.leader_return_max) == (0, 12)
+    assert math.isnan(truth.resample)
+    assert math.isnan(truth.behavioural)
+    assert repr(known_truth(raw("chicken"))) == repr(ground_truth(raw("chicken")))
+
+
+@pytest.mark.parametrize("actions", [4, 200])
+def test_a_game_too_large_to_walk_through_is_left_unknown_at_once(actions: int) -> None:
+    game = Game((((0.0, 1.0),) * actions,) * actions, "joint")
+    started = time.perf_counter()
+    truth = known_truth(game)
+    assert time.perf_counter() - started < 1
+    assert math.isnan(truth.pure)
+    assert truth.leader_return_max == -25
 
 
 @pytest.mark.parametrize(("memory", "rounds"), [("none", 2), ("joint", 1)])

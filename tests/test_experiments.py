@@ -17,7 +17,10 @@ FILES = sorted((Path(__file__).parent.parent / "sweeps").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
 # What makes each file short enough for every day: a few updates of everything.
 SHORT = {"leader.updates": 3, "follower.updates": 3, "follower.post_updates": 2}
-FEW_GAMES = {"ipd_allmatrices_ppo_tabularq": {"leader.batch_steps": 100, "follower.games": 5}}
+FEW_STEPS = {
+    "ipd_allmatrices_ppo_tabularq": {"leader.batch_steps": 100, "follower.games": 5},
+    "larger_games": {"leader.batch_steps": 100, "follower.batch_steps": 100},
+}
 FEW_LEADERS = {"smipd_hiddenqueries_es_pg": {"leader.population": 20}}
 
 # Sizes at which the mechanism shows already: fewer updates, larger steps, five seeds.
@@ -62,7 +65,7 @@ def shorter(file: Path, settings: dict[str, object]) -> SweepSpec:
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_every_file_trains(client: Client, tmp_path: Path, file: Path) -> None:
-    few = {"axes.seed": "[1, 2]", **SHORT, **FEW_GAMES.get(file.stem, {}), **FEW_LEADERS.get(file.stem, {})}
+    few = {"axes.seed": "[1, 2]", **SHORT, **FEW_STEPS.get(file.stem, {}), **FEW_LEADERS.get(file.stem, {})}
     spec = shorter(file, few)
     outcomes = run(client, spec, tmp_path / "short.zarr")
     assert len(outcomes) == len(spec.claims)

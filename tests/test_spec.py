@@ -189,6 +189,39 @@ MISTAKES = {
         f"payoffs: {{big: {THREE_BY_THREE}}}\naxes: {{matrix: [hero, big], game.memory: [none, opponent, joint]}}",
         "2:23", "axes.matrix[1]: expected at most 4096 leader tables, got 3^10", "smaller game.memory",
     ),
+    "too many for one follower": (
+        f"payoffs: {{big: {THREE_BY_THREE}}}\nmatrix: big\naxes: {{follower.network: [mlp, table]}}",
+        "2:9", "matrix: expected at most 4096 leader tables, got 3^10", "follower.network mlp",
+    ),
+    "too many for another oracle": (
+        f"payoffs: {{big: {THREE_BY_THREE}}}\nmatrix: big\nfollower: {{oracle: tabular_q}}",
+        "2:9", "matrix: expected at most 4096 leader tables, got 3^10", "contextual followers",
+    ),
+    "hidden layers of a table": (
+        "matrix: hero\nleader: {hidden: [8]}", "2:18",
+        "leader.hidden: expected something else with leader.network 'table', got a list: a table has no hidden layers",
+        "set leader.network to mlp",
+    ),
+    "hidden layers of a follower's table": (
+        "matrix: hero\nfollower: {hidden: [8, 8]}\nleader: {network: mlp}", "2:20", "follower.hidden: expected",
+        "leave it",
+    ),
+    "a number of hidden layers": (
+        "matrix: hero\nleader: {network: mlp, hidden: 8}", "2:32", "leader.hidden: expected a list, got 8",
+        "leave it out",
+    ),
+    "no hidden layers": (
+        "matrix: hero\nleader: {network: mlp, hidden: []}", "2:32", "leader.hidden: expected a list of at least 1", "",
+    ),
+    "a hidden layer of nothing": (
+        "matrix: hero\nleader: {network: mlp, hidden: [8, 0]}", "2:36",
+        "leader.hidden[1]: expected a number above 0", "",
+    ),
+    "a leader without networks": (
+        "matrix: hero\nleader: {algorithm: es, network: mlp}", "2:25",
+        "leader.network: expected a setting that algorithm es reads, got 'network', which algorithm pg and ppo reads",
+        "remove it",
+    ),
     "empty": ("# nothing\n", "1:1", "file: expected a mapping of settings, got an empty file", "matrix: prisoners"),
     "a list": ("- 1", "1:1", "file: expected a mapping of settings, got a list", "matrix: prisoners_dilemma"),
     "a word": ("hero", "1:1", "file: expected a mapping of settings, got 'hero'", "matrix: prisoners_dilemma"),
@@ -417,10 +450,40 @@ def test_dims_labels_and_runs_follow_the_axes() -> None:
 def test_sizes_are_the_largest_over_the_axes() -> None:
     sweep = parse_sweep(SWEEP, "s")  # wide: 2 x 3 actions, so 1 + 3 leader states and 1 + 2 follower states
     assert sweep.leader_sizes == {"iteration": 30, "post_iteration": 5, "state": 4, "action": 2}
-    assert sweep.follower_sizes == {"iteration": 500, "context": 2**4, "state": 3, "action": 3}
+    assert sweep.follower_sizes == {"iteration": 500, "context": 2**4, "state": 3, "action": 3, "parameter": 0}
     exact = parse_sweep("matrix: hero\nfollower: {oracle: exact}\naxes: {game.memory: [none, joint]}", "s")
     assert exact.leader_sizes == {"iteration": 500, "post_iteration": 0, "state": 5, "action": 2}
-    assert exact.follower_sizes == {"iteration": 0, "context": 32, "state": 5, "action": 2}
+    assert exact.follower_sizes == {"iteration": 0, "context": 32, "state": 5, "action": 2, "parameter": 0}
+
+
+def test_networks_are_settings_as_any_other() -> None:
+    text = f"""\
+payoffs: {{big: {THREE_BY_THREE}}}
+matrix: big
+leader: {{algorithm: pg, hidden: [16]}}
+follower: {{network: mlp, hidden: [7, 5]}}
+axes: {{leader.network: [mlp, table]}}
+"""
+    sweep = parse_sweep(text, "s")
+    assert parse_sweep(sweep.to_yaml(), "s") == sweep
+    run, other = sweep.run((0,)), sweep.run((1,))
+    assert RunSpec.from_yaml(run.to_yaml()) == run
+    assert (run.leader.hidden_sizes, other.leader.hidden_sizes) == ((16,), ())
+    assert run.follower.hidden_sizes == (7, 5)
+    assert run.pack_key != other.pack_key
+    assert run.run_id != other.run_id
+    assert sweep.fixed["follower.hidden"] == (7, 5)
+    parameters = (30 + 1) * 7 + (7 + 1) * 5 + (5 + 1) * 30
+    assert sweep.follower_sizes == {"iteration": 500, "context": 0, "state": 10, "action": 3, "parameter": parameters}
+    assert parse_sweep("matrix: hero\nleader: {network: mlp}", "s").run(()).leader.hidden_sizes == (64, 64)
+
+
+def test_networks_left_out_change_neither_ids_nor_what_stores_compare() -> None:
+    sweep = parse_sweep("matrix: hero", "s")
+    assert not [name for name in sweep.fixed if name.endswith((".network", ".hidden"))]
+    assert sweep.run(()).run_id == parse_sweep("matrix: hero\nleader: {network: table}", "s").run(()).run_id
+    assert sweep.run(()).run_id != parse_sweep("matrix: hero\nleader: {network: mlp}", "s").run(()).run_id
+    assert parse_sweep("matrix: hero\nfollower: {network: mlp}", "s").fixed["follower.network"] == "mlp"
 
 
 def test_fixed_has_every_setting_that_is_no_axis() -> None:

@@ -41,7 +41,7 @@ from stackpop.store.schema import FOLLOWER_VARIABLES, GROUND_TRUTH, LEADER_VARIA
 
 GAMES = ("chicken", "prisoners_dilemma", "stag_hunt")
 LEADER_SIZES = {"iteration": 4, "post_iteration": 2, "state": 5, "action": 2}
-FOLLOWER_SIZES = {"iteration": 6, "context": 3, "state": 2, "action": 3}
+FOLLOWER_SIZES = {"iteration": 6, "context": 3, "state": 2, "action": 3, "parameter": 7}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def leader_result(seed: int, sizes: Mapping[str, int] = LEADER_SIZES, error: str
 
 def follower_result(seed: int) -> TrainingResult:
     rng = np.random.default_rng(seed)
-    sizes = {"follower_iteration": 6, "context": 3, "follower_state": 2, "follower_action": 3}
+    sizes = {"follower_iteration": 6, "context": 3, "follower_state": 2, "follower_action": 3, "follower_parameter": 7}
     arrays = {v.name: rng.normal(size=[sizes[dim] for dim in v.dims]).astype(v.dtype) for v in FOLLOWER_VARIABLES}
     arrays["updates"] = np.array(seed)
     return TrainingResult(arrays, worker="w")

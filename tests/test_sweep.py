@@ -293,6 +293,48 @@ def test_exact_oracle(client: Client, tmp_path: Path) -> None:
     assert np.allclose(results.follower_regret, 0)
 
 
+def test_networks_in_a_game_of_too_many_contexts_resume_with_the_same_bits(client: Client, tmp_path: Path) -> None:
+    """A 3x3 game with joint memory has 59,049 contexts; its pure equilibrium is known all the same."""
+    text = """\
+payoffs: {dilemma: [[[3, 3], [0, 4], [0, 0]], [[4, 0], [1, 1], [0, 0]], [[0, 0], [0, 0], [0.5, 0.5]]]}
+matrix: dilemma
+game: {memory: joint, rounds: 2}
+leader: {algorithm: pg, network: mlp, hidden: [4], updates: 4}
+follower: {network: mlp, hidden: [5, 6], updates: 4, post_updates: 2}
+evaluation_episodes: 3
+axes: {seed: [1, 2]}
+"""
+    whole, parts = tmp_path / "whole.zarr", tmp_path / "parts.zarr"
+    run(client, sweep(text), whole, runs_per_task=2)
+    assert run(client, sweep(text, axes__seed="[1]"), parts).followers_to_train == 1
+    assert run(client, sweep(text), parts).followers_to_train == 1
+    xr.testing.assert_identical(bits(parts).drop_attrs(), bits(whole).drop_attrs())
+    followers = _followers(whole)
+    xr.testing.assert_identical(_followers(parts).drop_attrs(), followers.drop_attrs())
+    assert followers.sizes["context"] == 0
+    assert followers.sizes["follower_parameter"] == (30 + 1) * 5 + (5 + 1) * 6 + (6 + 1) * 30
+    assert np.isfinite(followers.follower_parameters).all()
+    results = bits(whole)
+    assert (results.status == Status.DONE).all()
+    assert np.isfinite(results.equilibrium_pure)
+    assert np.isnan(results.equilibrium_resample)
+    gap = results.equilibrium_pure - results.leader_return
+    np.testing.assert_allclose(results.equilibrium_gap, gap, rtol=1e-5, atol=1e-5)
+    assert np.isnan(results.follower_regret).all()
+    again = run(client, sweep(text, axes__leader__lr="[0.1]"), tmp_path / "axis.zarr")
+    assert again.followers_to_train == 2
+
+
+def test_stored_networks_are_met_again(client: Client, tmp_path: Path) -> None:
+    """New leaders train against followers that are read from the store, with the same bits as in one go."""
+    follower = "{network: mlp, hidden: [3], updates: 4, batch_steps: 20, post_updates: 2}"
+    once, later = tmp_path / "once.zarr", tmp_path / "later.zarr"
+    run(client, sweep(follower=follower, axes__leader__lr="[0.1, 0.2]"), once)
+    run(client, sweep(follower=follower, axes__leader__lr="[0.1]"), later)
+    assert run(client, sweep(follower=follower, axes__leader__lr="[0.1, 0.2]"), later).followers_reused == 4
+    xr.testing.assert_identical(bits(later).drop_attrs(), bits(once).drop_attrs())
+
+
 def test_sweep_without_axes(client: Client, tmp_path: Path) -> None:
     spec = sweep(TINY[: TINY.index("axes:")] + "matrix: chicken\n")
     assert run(client, spec, tmp_path / "s.zarr").spec.size == 1

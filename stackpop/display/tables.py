@@ -71,7 +71,7 @@ def _row(row: xr.Dataset, dims: list[str]) -> list[str]:
         f"[{value('low')}, {value('high')}]",
         value("gap"),
         value("greedy_return"),
-        f"{int(row.converged)}/{int(row.runs)}",
+        "-" if math.isnan(row.equilibrium) else f"{int(row.converged)}/{int(row.runs)}",
         f"{int(row.done)}/{int(row.runs)}",
     ]
 

@@ -3,28 +3,38 @@
 from stackpop.equilibria.behavioural import behavioural_commitment
 from stackpop.equilibria.enumeration import (
     ENUMERATION_LIMIT,
+    MAX_TABLES,
     best_responses,
     enumeration_size,
+    is_enumerable,
     pure_commitment,
     rounding,
 )
-from stackpop.equilibria.ground_truth import GroundTruth, ground_truth
+from stackpop.equilibria.ground_truth import GroundTruth, ground_truth, known_truth
 from stackpop.equilibria.mixed import mixed_commitment
 from stackpop.equilibria.resample import resample_commitment
 from stackpop.equilibria.results import BestResponses, PureCommitment, StochasticCommitment
+from stackpop.equilibria.walks import WalkedResponses, walkable, walked_commitment, walked_responses
 
 __all__ = [
     "ENUMERATION_LIMIT",
+    "MAX_TABLES",
     "BestResponses",
     "GroundTruth",
     "PureCommitment",
     "StochasticCommitment",
+    "WalkedResponses",
     "behavioural_commitment",
     "best_responses",
     "enumeration_size",
     "ground_truth",
+    "is_enumerable",
+    "known_truth",
     "mixed_commitment",
     "pure_commitment",
     "resample_commitment",
     "rounding",
+    "walkable",
+    "walked_commitment",
+    "walked_responses",
 ]

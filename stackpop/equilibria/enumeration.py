@@ -12,6 +12,7 @@ from stackpop.errors import TooLargeError, explain
 from stackpop.games import FOLLOWER, LEADER, Game, GameBatch, all_tables, table_returns
 
 ENUMERATION_LIMIT = 2**27  # (pairs of tables) times (world states + rounds): some seconds on one core
+MAX_TABLES = 4096  # of either player, for evaluations that visit every one of them
 CHUNK_ELEMENTS = 2**20  # integers [leader_table, follower_table, world] held at once: 8 MiB an array
 
 
@@ -22,6 +23,12 @@ def enumeration_size(game: Game) -> float:
     """
     steps = 1 + game.rows * game.columns + game.rounds
     return log10(game.rows) * game.leader_states + log10(game.columns) * game.follower_states + log10(steps)
+
+
+def is_enumerable(game: Game) -> bool:
+    """Whether every table of either player can be visited, again and again."""
+    leader, follower = game.leader_states * log10(game.rows), game.follower_states * log10(game.columns)
+    return max(leader, follower) <= log10(MAX_TABLES) and enumeration_size(game) <= log10(ENUMERATION_LIMIT)
 
 
 def check_enumerable(game: Game) -> None:

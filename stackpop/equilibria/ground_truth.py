@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from stackpop.equilibria.behavioural import behavioural_commitment
-from stackpop.equilibria.enumeration import best_responses, check_enumerable, pure_commitment
+from stackpop.equilibria.enumeration import (
+    ENUMERATION_LIMIT,
+    best_responses,
+    check_enumerable,
+    enumeration_size,
+    pure_commitment,
+)
 from stackpop.equilibria.mixed import is_one_shot, mixed_commitment
 from stackpop.equilibria.policy_returns import UnitGame
 from stackpop.equilibria.resample import resample_commitment
 from stackpop.equilibria.results import BestResponses, StochasticCommitment
+from stackpop.equilibria.walks import walked_commitment
 from stackpop.errors import TooLargeError
 from stackpop.games import Game
 
@@ -46,8 +53,7 @@ def ground_truth(game: Game) -> GroundTruth:
     """
     check_enumerable(game)
     if _overflows(game):
-        unknown = dict.fromkeys((field.name for field in fields(GroundTruth)), math.nan)
-        return GroundTruth(**unknown | {"leader_return_min": -math.inf, "leader_return_max": math.inf})
+        return _unknown(-math.inf, math.inf)
     unit = UnitGame(game)
     best = best_responses(game)
     pure = pure_commitment(game, best)
@@ -61,6 +67,25 @@ def ground_truth(game: Game) -> GroundTruth:
         leader_return_max=unit.bounds[1],
         tolerance=unit.tolerance,
     )
+
+
+def known_truth(game: Game) -> GroundTruth:
+    """`ground_truth` of a game of any size: where all pairs of tables are too many, most values are NaN.
+
+    The pure commitments are known even then if the ways that episodes can go are few enough to walk through.
+    """
+    if enumeration_size(game) <= math.log10(ENUMERATION_LIMIT):
+        return ground_truth(game)
+    if _overflows(game):
+        return _unknown(-math.inf, math.inf)
+    optimistic, pessimistic = walked_commitment(game)
+    return replace(_unknown(*UnitGame(game).bounds), pure=optimistic, pure_pessimistic=pessimistic)
+
+
+def _unknown(least: float, most: float) -> GroundTruth:
+    """Nothing but what an episode can pay the leader."""
+    nothing = dict.fromkeys((field.name for field in fields(GroundTruth)), math.nan)
+    return GroundTruth(**nothing | {"leader_return_min": least, "leader_return_max": most})
 
 
 def _value(commitment: Callable[[Game, BestResponses], StochasticCommitment], game: Game, best: BestResponses) -> float:

@@ -9,14 +9,15 @@ from torch import Tensor
 
 from stackpop.games import Game
 from stackpop.learners.batch import Batch, whole_episodes
-from stackpop.learners.contextual import ContextualFollower, ContextualSettings
+from stackpop.learners.contextual import ContextualFollower, ContextualSettings, fresh_parameters, make_followers
 from stackpop.learners.es import ESLeader, ESSettings
 from stackpop.learners.exact import ExactSettings, exact_replies
+from stackpop.learners.networks import NetworkSettings
 from stackpop.learners.pg import PGLeader, PGSettings
 from stackpop.learners.ppo import PPOLeader, PPOSettings
 from stackpop.learners.simple_q import SimpleQLeader, SimpleQSettings
 from stackpop.learners.streams import Phase, Streams
-from stackpop.learners.tables import Decisions, normalised_init
+from stackpop.learners.tables import Decisions
 from stackpop.learners.tabular_q import TabularQFollower, TabularQSettings
 from stackpop.settings import Settings
 
@@ -77,6 +78,7 @@ __all__ = [
     "FollowerSettings",
     "Leader",
     "LeaderSettings",
+    "NetworkSettings",
     "PGLeader",
     "PGSettings",
     "PPOLeader",
@@ -87,7 +89,8 @@ __all__ = [
     "Streams",
     "TabularQFollower",
     "TabularQSettings",
+    "fresh_parameters",
+    "make_followers",
     "make_leaders",
-    "normalised_init",
     "whole_episodes",
 ]

@@ -9,22 +9,23 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from stackpop.learners.adam import Adam, spread
 from stackpop.learners.batch import Batch, whole_episodes
+from stackpop.learners.functions import StateFunctions
+from stackpop.learners.networks import NetworkSettings
 from stackpop.learners.streams import Phase, Streams
-from stackpop.learners.tables import Decisions, logit_gradient, normalised_init, sum_by_cell
+from stackpop.learners.tables import Decisions, logit_gradient, sum_by_cell
 from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
-from stackpop.settings import Settings
 
 
-class PPOSettings(Settings):
+class PPOSettings(NetworkSettings):
     """Settings of the PPO leader (Schulman et al., 2017; defaults as in the paper's experiments).
 
     lr: Adam's learning rate. updates: leader updates. batch_steps: environment steps a batch, rounded
     up to whole episodes. epochs: passes over the whole batch. clip: of the probability ratio.
     kl_coefficient, kl_target: penalty at the start, and the divergence it is adapted to.
     value_coefficient: weight of the value loss. value_clip: cap of the squared value error (RLlib's is
-    10, which the paper's sweeps set), or null for none.
+    10, which the paper's sweeps set), or null for none. network, hidden: of the policy and of the values, which share
+    no parameter; see `NetworkSettings`.
     """
 
     algorithm: Literal["ppo"] = "ppo"
@@ -44,26 +45,19 @@ class PPOSettings(Settings):
 
 
 class PPOLeader:
-    """A population of PPO leaders with tables of logits [run, state, action] and values [run, state].
+    """A population of PPO leaders: logits [run, state, action] and values [run, state], from tables or networks.
 
     Settings other than the learning rate must be equal across the population.
     """
 
     def __init__(self, settings: Sequence[PPOSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
         self.settings, streams = settings[0], Streams(seeds, Phase.LEADER_INIT)
-        start = [normalised_init(streams.normal(states, outputs)) for outputs in (actions, 1)]
-        lr = torch.tensor([s.lr for s in settings], dtype=start[0].dtype)
-        # One row of numbers for one Adam; logits and values, and their gradients, are views of it.
-        params = torch.cat([table.flatten() for table in start])
-        self._adam = Adam(params, torch.cat([spread(lr, table).flatten() for table in start]))
-        self._gradient = torch.empty_like(params)
-        shapes, sizes = [(-1, states, actions), (-1, states)], [table.numel() for table in start]
-        self.logits, self.values = (x.view(shape) for x, shape in zip(params.split(sizes), shapes, strict=True))
+        lr = torch.tensor([s.lr for s in settings], dtype=torch.float64)
+        self._functions = StateFunctions(settings, states, (actions, 1), streams, lr)
+        (self.logits, values), (self._logit_gradient, by_value) = self._functions.outputs, self._functions.gradients
+        self.values, self._value_gradient = values.squeeze(-1), by_value.squeeze(-1)
         self.policy = torch.softmax(self.logits, -1)  # [run, state, action]
-        self._logit_gradient, self._value_gradient = (
-            x.view(shape) for x, shape in zip(self._gradient.split(sizes), shapes, strict=True)
-        )
-        self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=params.dtype)
+        self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=lr.dtype)
 
     def behaviour(self, _envs: int) -> Tensor:
         """What to play next: the policy, in every episode alike."""
@@ -83,7 +77,7 @@ class PPOLeader:
             log_policies += log_policy
             surrogate.gradient(log_policy, out=self._logit_gradient)
             value_gradient(self.values, self._value_gradient)
-            self._adam.step(self._gradient)
+            self._functions.step()
         self.policy = torch.softmax(self.logits, -1)
         # As in RLlib, the mean divergence over the epochs, each measured before its step.
         divergence = kept * (before - log_policies / self.settings.epochs)

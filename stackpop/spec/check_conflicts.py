@@ -52,6 +52,17 @@ def _rules(sweep: SweepSpec) -> Iterator[Conflict]:
     if sweep.values("hidden_queries") == [True]:
         why = "evolution strategies learn from returns of whole episodes, so hiding the queries changes nothing"
         yield Conflict("hidden_queries", True, "leader.algorithm", "es", why, "leave it out, or show it as an axis")
+    yield from _unread(sweep)
+
+
+def _unread(sweep: SweepSpec) -> Iterator[Conflict]:
+    """Settings that what another one chooses does not read."""
+    drop = "leave one of the two out"
+    for section in ("leader", "follower"):
+        if "mlp" not in sweep.values(f"{section}.network"):
+            why, advice = "a table has no hidden layers", f"leave it out, or set {section}.network to mlp"
+            for value in filter(None, sweep.values(f"{section}.hidden")):
+                yield Conflict(f"{section}.hidden", value, f"{section}.network", "table", why, advice)
     for name, other in (("epsilon", "parameter_noise"), ("noise", "epsilon_greedy")):
         for value in sweep.values(f"follower.{name}"):
             if value is not None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stackpop.equilibria import ENUMERATION_LIMIT, enumeration_size
+from stackpop.equilibria import ENUMERATION_LIMIT, MAX_TABLES, enumeration_size
 from stackpop.errors import SpecError, did_you_mean
 from stackpop.games import MATRICES, Game, Payoffs, check_payoffs
 from stackpop.spec.check_settings import RawAxes, mapping
@@ -15,8 +15,6 @@ from stackpop.spec.document import Document
 from stackpop.spec.problems import Loc, shown
 from stackpop.spec.runs import WORD
 
-# A contextual follower has a row for each leader table, and exact evaluation visits every table of either player.
-MAX_TABLES = 4096
 _NO_NAME = "name one, for instance prisoners_dilemma, or list several under `axes: {matrix: [...]}`"
 
 
@@ -72,13 +70,20 @@ def _own_game(document: Document, label: str, value: object) -> dict[str, Payoff
 def check_tables(
     document: Document, games: Mapping[str, Payoffs], axes: RawAxes, memories: Sequence[Any], rounds: int
 ) -> None:
-    """Refuse games of at most so many rounds in which there are too many deterministic tables to enumerate."""
+    """Refuse games of at most so many rounds in which there are too many deterministic tables to enumerate.
+
+    A contextual follower with a table has a row for each of the leader's, and exact evaluation visits every table of
+    either player. Followers with networks need none of that.
+    """
     for loc, label in matrix_places(document, axes).items():
         if not isinstance(label, str) or label not in games:
             continue  # refused already
         for game in (Game(games[label], memory, rounds) for memory in memories):
             for expected, got in _too_many(game):
-                advice = "use a smaller game.memory (joint > opponent > none), fewer actions or fewer rounds"
+                advice = (
+                    "use a smaller game.memory (joint > opponent > none), fewer actions or fewer rounds, or "
+                    "contextual followers with follower.network mlp"
+                )
                 document.refuse(loc, expected=expected, got=f"{got} with memory {game.memory}", remedy=advice)
 
 

@@ -18,7 +18,7 @@ from stackpop.spec.check_search import checked_search, raw_space
 from stackpop.spec.check_settings import given_settings, resolved_settings, used_kinds
 from stackpop.spec.document import Document, read
 from stackpop.spec.problems import Mark, shown
-from stackpop.spec.runs import WORD
+from stackpop.spec.runs import TRAINED_ORACLES, WORD
 from stackpop.spec.sections import AXES, SECTIONS, split_name
 from stackpop.spec.sweep import SweepSpec
 
@@ -109,7 +109,9 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
     games = played_games(document, raw)
     memories = axes.get("game.memory") or [settings["game"].get("memory", Game.memory)]
     rounds = max(map(int, axes.get("game.rounds") or [settings["game"].get("rounds", Game.rounds)]))
-    check_tables(document, games, raw, memories, rounds)
+    networks = axes.get("follower.network") or [settings["follower"].get("network")]
+    if kinds["follower"] != list(TRAINED_ORACLES) or set(networks) != {"mlp"}:
+        check_tables(document, games, raw, memories, rounds)
     if "matrix" not in axes:
         settings[""]["matrix"] = document.value.get("matrix")
     claims, search = checked_claims(document, axes), checked_search(document, space, kinds)

@@ -82,6 +82,8 @@ _EXPECTED = {
     "multiple_of": "a multiple of {multiple_of}",
     "string_pattern_mismatch": "a word of letters, digits and . _ -",
     "string_type": "a word",
+    "too_short": "a list of at least {min_length}",
+    "tuple_type": "a list",
     "value_error": "payoffs of a game ({error})",
 }
 

@@ -27,6 +27,7 @@ Leader = Annotated[LeaderSettings, Field(discriminator="algorithm")]
 Follower = Annotated[FollowerSettings, Field(discriminator="oracle")]
 # Oracles whose followers are trained before the leaders, as tasks of their own.
 TRAINED_ORACLES = frozenset([ContextualSettings.model_fields["oracle"].default])
+LATER_SETTINGS: Mapping[str, Any] = {"network": "table", "hidden": None}
 QUERYLESS_ORACLES = tuple(settings.model_fields["oracle"].default for settings in LEARNING_ORACLES)
 
 
@@ -126,7 +127,7 @@ class FollowerSpec(TrainingSpec):
     @cached_property
     def follower_id(self) -> str:
         """Ten hex digits that depend on every setting and on nothing else."""
-        return _short_hash(self.model_dump(mode="json"))
+        return _short_hash(_content(self))
 
 
 class RunSpec(TrainingSpec, ProtocolSettings):
@@ -138,7 +139,7 @@ class RunSpec(TrainingSpec, ProtocolSettings):
     @cached_property
     def run_id(self) -> str:
         """Ten hex digits that depend on every setting and on nothing else."""
-        return _short_hash(self.model_dump(mode="json"))
+        return _short_hash(_content(self))
 
     @property
     def label(self) -> str:
@@ -162,6 +163,24 @@ class RunSpec(TrainingSpec, ProtocolSettings):
             evaluation_episodes=self.evaluation_episodes,
             seed=self.seed,
         )
+
+
+def is_as_before(settings: Mapping[str, Any], key: str) -> bool:
+    """Whether a setting of a section came after the first stores, and has the value that they were made with.
+
+    Such settings take no part in ids and in comparisons of stores.
+    """
+    return key in LATER_SETTINGS and settings[key] == LATER_SETTINGS[key]
+
+
+def _content(spec: TrainingSpec) -> dict[str, Any]:
+    """All settings of a run, for its id."""
+    content = spec.model_dump(mode="json")
+    for section in ("leader", "follower"):
+        values = content.get(section, {})
+        for key in [key for key in values if is_as_before(values, key)]:
+            del values[key]
+    return content
 
 
 def _short_hash(content: Mapping[str, Any]) -> str:

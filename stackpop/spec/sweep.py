@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from stackpop.games import MATRICES, Game, Payoffs
+from stackpop.learners import ContextualSettings
 from stackpop.settings import Settings
 from stackpop.spec.claims import Claim
 from stackpop.spec.document import dump
-from stackpop.spec.runs import RunSpec
+from stackpop.spec.runs import RunSpec, is_as_before
 from stackpop.spec.search import TRIAL, SearchSpec, Values
 from stackpop.spec.sections import SECTIONS, Scalar, join_name, split_name
 
@@ -136,7 +137,11 @@ class SweepSpec:
             for kind, values in self._resolved(section).items():
                 prefix = f"{section}[{kind}]" if chooser_swept else section
                 for key in values:
-                    if join_name(section, key) not in self._varied and key != "max_regret":
+                    if (
+                        join_name(section, key) not in self._varied
+                        and key != "max_regret"
+                        and not is_as_before(values, key)
+                    ):
                         fixed[join_name(prefix, key)] = values[key]
         return fixed if self.search is None else {**fixed, **self.search.fixed}
 
@@ -152,12 +157,18 @@ class SweepSpec:
 
     @cached_property
     def follower_sizes(self) -> dict[str, int]:
-        """The largest size of each dim of the followers' arrays; no iterations if every oracle is exact."""
+        """The largest size of each dim of the followers' arrays; no iterations if every oracle is exact.
+
+        Networks have parameters, and no contexts.
+        """
+        networks, hidden = self.values("follower.network"), self.values("follower.hidden")
+        settings = [ContextualSettings(network="mlp", hidden=each) for each in hidden if "mlp" in networks]
         return {
             "iteration": self._largest("follower.updates"),
-            "context": max(game.leader_tables for game in self._games()),
+            "context": 0 if networks == ["mlp"] else max(game.leader_tables for game in self._games()),
             "state": max(game.follower_states for game in self._games()),
             "action": max(game.columns for game in self._games()),
+            "parameter": max((each.parameter_shape(game)[0] for each in settings for game in self._games()), default=0),
         }
 
     def to_yaml(self) -> str:

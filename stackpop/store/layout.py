@@ -69,7 +69,7 @@ class Sweep(Protocol):
 
     @property
     def follower_sizes(self) -> Mapping[str, int]:
-        """Sizes of iteration, context, state, action of the follower trainings; iteration 0 for none."""
+        """Sizes of iteration, context, state, action, parameter of the follower trainings; iteration 0 for none."""
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,15 @@ class Variable:
 
 _IT = ("iteration",)
 _POST = ("post_iteration",)
-_EXACT = "Exact expectation: the leader's stochastic policy after the update, the follower greedy."
+_EXACT = (
+    "Exact expectation: the leader's stochastic policy after the update, the follower greedy; where contexts are too "
+    "many to enumerate, its mean over the query answers of the evaluation episodes."
+)
 _GREEDY = "Exact: the leader takes its most likely action in every state, the follower is greedy."
 _SAMPLED = "Mean over evaluation episodes of the stochastic leader and the greedy follower."
 _LOSS = (
     "What a best response would earn more than {}: the best one table against the leader's policy, or with the "
-    "commitment 'replay' the best table against each answer of the leader."
+    "commitment 'replay' the best table against each answer of the leader; missing where tables are too many."
 )
 _AFTER = "As {}, for the final leader, frozen, and its follower after further updates against it."
 _STEPS = "Cumulative steps of training, queries included; -1 where no iteration took place."
@@ -80,7 +83,8 @@ LEADER_VARIABLES = (
         _IT,
         "payoff",
         "gap to the equilibrium",
-        "equilibrium_pure minus leader_return; negative where a stochastic leader earns more.",
+        "equilibrium_pure minus leader_return; negative where a stochastic leader earns more, missing where "
+        "equilibrium_pure is.",
     ),
     Variable(
         "follower_regret",
@@ -141,21 +145,22 @@ FOLLOWER_VARIABLES = (
         _FOLLOWER_IT,
         "payoff",
         "summed follower regret",
-        "The greedy follower's shortfall against its exact best response, summed over all leader tables.",
+        "The greedy follower's shortfall against its exact best response, summed over all leader tables, or where "
+        "they are too many over 64 random ones, the same for all runs; missing where best responses are too many.",
     ),
     Variable(
         "follower_regret_worst",
         _FOLLOWER_IT,
         "payoff",
         "worst follower regret",
-        "The same at the leader table where it is largest.",
+        "The same at the one of these leader tables where it is largest.",
     ),
     Variable(
         "follower_return",
         _FOLLOWER_IT,
         "payoff",
         "follower return",
-        "The greedy follower's exact return, mean over all leader tables.",
+        "The greedy follower's exact return, mean over the same leader tables.",
     ),
     Variable(
         "follower_return_sampled",
@@ -178,7 +183,16 @@ FOLLOWER_VARIABLES = (
         ("context", "follower_state", "follower_action"),
         "1",
         "logits of the trained follower",
-        "Final table over the leader's answers (context), the follower's state and action, as training left it.",
+        "Final table over the leader's answers (context), the follower's state and action, as training left it; "
+        "missing where the follower is a network.",
+        dtype="float64",
+    ),
+    Variable(
+        "follower_parameters",
+        ("follower_parameter",),
+        "1",
+        "parameters of the trained follower",
+        "Weights of a follower that is a network, layer by layer: [input + 1, output], the last row the bias.",
         dtype="float64",
     ),
     Variable(
@@ -221,7 +235,8 @@ GROUND_TRUTH = (
         (),
         "payoff",
         "pure equilibrium value",
-        "Leader's exact return with the best deterministic table, ties of the follower broken for the leader.",
+        "Leader's exact return with the best deterministic table, ties of the follower broken for the leader; missing "
+        "where the ways that episodes can go are too many.",
         dtype="float64",
     ),
     Variable(
@@ -229,7 +244,8 @@ GROUND_TRUTH = (
         (),
         "payoff",
         "resampling equilibrium value",
-        "Leader's best return when play draws its actions anew, as published; numerical: at least this.",
+        "Leader's best return when play draws its actions anew, as published; numerical: at least this; missing where "
+        "tables are too many.",
         dtype="float64",
     ),
     Variable(
@@ -237,7 +253,8 @@ GROUND_TRUTH = (
         (),
         "payoff",
         "behavioural equilibrium value",
-        "Leader's best return with a stochastic policy that the follower knows; numerical: at least this.",
+        "Leader's best return with a stochastic policy that the follower knows; numerical: at least this; missing "
+        "where tables are too many.",
         dtype="float64",
     ),
     Variable(
@@ -275,6 +292,7 @@ INNER_DIMS: Mapping[str, tuple[int, str, str]] = {
     "context": (0, "context", "Index of the leader's answers that the follower conditions on."),
     "follower_state": (0, "follower state", "Index of the follower's observation."),
     "follower_action": (0, "follower action", "Index of the follower's action (a column of the payoffs)."),
+    "follower_parameter": (0, "follower parameter", "Index of a number in a follower that is a network."),
 }
 
 # How the sizes of a follower training, named from its own point of view, are named in the store.
@@ -283,4 +301,5 @@ FOLLOWER_DIM_NAMES: Mapping[str, str] = {
     "context": "context",
     "state": "follower_state",
     "action": "follower_action",
+    "parameter": "follower_parameter",
 }

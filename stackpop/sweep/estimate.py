@@ -144,8 +144,7 @@ def _time_leaders(runs: Sequence[RunSpec], updates: int) -> float:
 
 
 def _untrained(follower: FollowerSpec) -> np.ndarray:
-    game = follower.to_game()
-    return np.zeros((game.leader_tables, game.follower_states, game.columns))
+    return np.zeros(follower.follower.parameter_shape(follower.to_game()))
 
 
 def _time_followers(specs: Sequence[FollowerSpec], updates: int) -> float:

@@ -12,8 +12,9 @@ from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, SweepSpec
 from stackpop.store import GroupWriter, Status
 from stackpop.sweep.plan import Index
+from stackpop.training import LEARNED
 
-REMEMBERED_BYTES = 2**26  # a follower's logits are some hundred bytes, or some hundred thousand
+REMEMBERED_BYTES = 2**26  # what a follower learned is some hundred bytes, or some hundred thousand
 OBJECT_BYTES = 1024  # of a result besides its arrays
 _ALIVE = ("pending", "finished")
 
@@ -42,16 +43,18 @@ class Followers:
         return future if future is not None and future.status in _ALIVE else None
 
     def known(self, index: Index, follower: FollowerSpec) -> TrainingResult | None:
-        """Logits and regret of a follower that is trained, or the error of one that failed in this sweep; else None."""
+        """What a trained follower learned, and its regret, or the error of one that failed in this sweep; else None."""
         if index in self._known:
             return self._known[index]
         if self._writer is None or self._writer.status[index] != Status.DONE:
             return None
-        game = follower.to_game()
-        stored = self._writer.read(index)
-        logits = stored["follower_logits"][: game.leader_tables, : game.follower_states, : game.columns].copy()
+        settings, stored = follower.follower, self._writer.read(index)
+        shape = settings.parameter_shape(follower.to_game())
+        arrays = {settings.stored_as: stored[settings.stored_as][tuple(map(slice, shape))].copy()}
         regret = stored["follower_regret_worst"][: int(stored["updates"])][-1:].astype(np.float64)
-        return self._remember(index, TrainingResult({"follower_logits": logits, "follower_regret_worst": regret}))
+        if np.isfinite(regret).all():
+            arrays["follower_regret_worst"] = regret
+        return self._remember(index, TrainingResult(arrays))
 
     def started(self, indices: Sequence[Index], future: Future[Any]) -> None:
         """A task trains these followers."""
@@ -65,8 +68,8 @@ class Followers:
         self._training.pop(index, None)
         if self._writer is not None:
             self._writer.record(index, result)
-        needed = ("follower_logits", "follower_regret_worst")
-        kept = {} if result.failed else {name: result.arrays[name] for name in needed}
+        needed = (*LEARNED, "follower_regret_worst")
+        kept = {name: result.arrays[name] for name in needed if name in result.arrays}
         self._remember(index, TrainingResult(kept, result.error))
 
     def _remember(self, index: Index, result: TrainingResult) -> TrainingResult:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 
+from stackpop.errors import explain
 from stackpop.games import Game
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec
@@ -19,11 +20,11 @@ FollowerResults = dict[str, TrainingResult]  # by follower_id
 
 
 def solve_game(game: Game) -> dict[str, float]:
-    """Exact values of one game, by the store's names."""
+    """Exact values of one game, by the store's names; NaN where nobody knows."""
     _prepare_worker()
-    from stackpop.equilibria import ground_truth
+    from stackpop.equilibria import known_truth
 
-    truth = ground_truth(game)
+    truth = known_truth(game)
     return {
         "equilibrium_pure": truth.pure,
         "equilibrium_resample": truth.resample,
@@ -49,13 +50,13 @@ def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResult
     others go on.
     """
     _prepare_worker()
-    from stackpop.training import train_leaders
+    from stackpop.training import learned, train_leaders
 
     followers = {key: result for pack in trained for key, result in pack.items()}
     refused = [_refusal(spec, followers) for spec in specs]
     sound = [spec for spec, refusal in zip(specs, refused, strict=True) if refusal is None]
-    logits = {key: result.arrays["follower_logits"] for key, result in followers.items() if not result.failed}
-    results = iter(train_leaders(sound, logits) if sound else ())
+    trained_ones = {key: learned(result.arrays) for key, result in followers.items() if not result.failed}
+    results = iter(train_leaders(sound, trained_ones) if sound else ())
     return [_signed(refusal or next(results)) for refusal in refused]
 
 
@@ -67,12 +68,18 @@ def _refusal(spec: RunSpec, followers: FollowerResults) -> TrainingResult | None
     result = followers[training.follower_id]
     if result.failed:
         return TrainingResult({}, f"follower: {result.error}", started=now, finished=now)
-    regret = float(result.arrays["follower_regret_worst"][-1].astype("float32"))  # as the store has it
     most = getattr(spec.follower, "max_regret", None)
-    if most is None or regret <= most:
+    if most is None:
         return None
-    reason = f"follower.max_regret: expected a follower with a regret of at most {most:g}, got {regret:.6g}; "
-    reason += "raise it, or give the follower more updates"
+    expected = f"a follower with a regret of at most {most:g}"
+    if "follower_regret_worst" not in result.arrays:
+        got, remedy = "a game too large to find it", "leave it out, or use fewer actions or rounds"
+    else:
+        regret = float(result.arrays["follower_regret_worst"][-1].astype("float32"))  # as the store has it
+        if regret <= most:
+            return None
+        got, remedy = f"{regret:.6g}", "raise it, or give the follower more updates"
+    reason = explain("follower.max_regret", expected=expected, got=got, remedy=remedy)
     return TrainingResult({}, reason, started=now, finished=now, blocked=True)
 
 

@@ -35,18 +35,20 @@ class Followers(Protocol):
         """Curves [run, post_iteration] of followers that train on against final leaders [run, 1, state, action]."""
 
 
-def train_leaders(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.ndarray]) -> list[TrainingResult]:
+def train_leaders(specs: Sequence[RunSpec], trained: Mapping[str, np.ndarray]) -> list[TrainingResult]:
     """Train a pack of leaders, each against its frozen follower, then post-train the followers.
 
-    follower_logits: [context, state, action] of each trained follower, by `follower_id`; runs whose oracle needs no
-    training need none. Results hold the curves, policies and post-training curves by the store's names.
+    trained: what each trained follower `learned`, by `follower_id`; runs whose oracle needs no training need none.
+    Results hold the curves, policies and post-training curves by the store's names. Where the contexts are too many to
+    enumerate, the curves of stochastic leaders are means over evaluation episodes, and those that nobody knows are
+    left out.
     """
-    return timed(lambda pack: _train_leaders(pack, follower_logits), specs)
+    return timed(lambda pack: _train_leaders(pack, trained), specs)
 
 
-def _train_leaders(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.ndarray]) -> list[Arrays]:
+def _train_leaders(specs: Sequence[RunSpec], trained: Mapping[str, np.ndarray]) -> list[Arrays]:
     """Curves of a pack of leaders of one shape, and of the post-training of their followers."""
-    followers = _followers(specs, follower_logits)
+    followers = _followers(specs, trained)
     policies = _leader_policies(specs, followers)
     curves = followers.curves(policies)
     curves["entropy"] = -(policies * policies.clamp_min(1e-300).log()).sum(-1).mean(-1)
@@ -57,10 +59,10 @@ def _train_leaders(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.nd
     return [{name: values[row].numpy() for name, values in curves.items()} for row in range(len(specs))]
 
 
-def _followers(specs: Sequence[RunSpec], follower_logits: Mapping[str, np.ndarray]) -> Followers:
+def _followers(specs: Sequence[RunSpec], trained: Mapping[str, np.ndarray]) -> Followers:
     if isinstance(settings := specs[0].follower, TabularQSettings):
         return LearningFollowers(specs, settings)
-    return QueriedFollowers.of(specs, follower_logits)
+    return QueriedFollowers.of(specs, trained)
 
 
 def _leader_policies(specs: Sequence[RunSpec], followers: Followers) -> Tensor:

@@ -1,9 +1,13 @@
-"""Followers that query the leader, then play against it: contextual ones, and the computed oracles."""
+"""Followers that query the leader, then play against it: contextual ones, and the computed oracles.
+
+Where the contexts can be enumerated, all replies of the frozen followers are known from the start, and the curves are
+exact. Elsewhere the followers' networks are asked for their replies to the answers that come up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Self
 
 import numpy as np
@@ -16,8 +20,8 @@ from stackpop.games.play import (
     LeaderEpisodes,
     at_context,
     by_policy,
+    by_table,
     committed_leader,
-    play_leader,
     play_rounds,
     returns_to_go,
 )
@@ -28,10 +32,12 @@ from stackpop.learners import (
     ContextualSettings,
     Phase,
     Streams,
+    make_followers,
     whole_episodes,
 )
 from stackpop.spec import RunSpec
 from stackpop.training.followers import learn
+from stackpop.training.sampled import sampled_curves
 
 POST_CURVES = ("leader_return", "follower_return", "leader_return_greedy", "leader_return_sampled", "follower_regret")
 
@@ -39,40 +45,56 @@ POST_CURVES = ("leader_return", "follower_return", "leader_return_greedy", "lead
 class QueriedFollowers:
     """Frozen followers of a pack of runs, each of which knows the leader's answers to all queries.
 
-    replies: [run, context, follower_state] greedy actions. logits: [run, context, state, action] of trained
-    followers, None where the oracle is computed.
+    replies: [run, context, follower_state] greedy actions, None where contexts are too many to enumerate.
+    follower: what was trained, None where the oracle is computed.
     """
 
-    def __init__(self, specs: Sequence[RunSpec], replies: Tensor, logits: Tensor | None) -> None:
+    def __init__(self, specs: Sequence[RunSpec], replies: Tensor | None, follower: ContextualFollower | None) -> None:
         games = [spec.to_game() for spec in specs]
-        self._spec, self._settings = specs[0], [spec.follower for spec in specs]
-        self._seeds = [spec.seed for spec in specs]
+        self._spec, self._seeds = specs[0], [spec.seed for spec in specs]
+        self._settings = _trained_settings(specs)
         self._game, self._truth = GameBatch.of(games), ExactValues.of(games)
-        self._replies, self._logits, self._replay = replies, logits, specs[0].commitment == "replay"
+        self._follower, self._replay = follower, specs[0].commitment == "replay"
+        self._replies = self._all_replies(follower) if follower and self._truth.enumerated else replies
         self._training = Streams(self._seeds, Phase.LEADER_TRAINING)
         self.episode_steps = games[0].episode_steps
 
     @classmethod
-    def of(cls, specs: Sequence[RunSpec], follower_logits: Mapping[str, np.ndarray]) -> Self:
-        """The followers of a pack; follower_logits: [context, state, action] of trained ones, by `follower_id`."""
+    def of(cls, specs: Sequence[RunSpec], learned: Mapping[str, np.ndarray]) -> Self:
+        """The followers of a pack; learned: what each trained one learned, by `follower_id`."""
         trained = [follower.follower_id for spec in specs if (follower := spec.follower_spec())]
         if trained:
-            logits = torch.stack([torch.from_numpy(follower_logits[each]) for each in trained])
-            return cls(specs, logits.argmax(-1), logits)
+            parameters = torch.stack([torch.from_numpy(learned[each]) for each in trained])
+            game = GameBatch.of([spec.to_game() for spec in specs])
+            return cls(specs, None, make_followers(_trained_settings(specs), parameters, game))
         compute = lru_cache(maxsize=None)(COMPUTED_ORACLES[type(specs[0].follower)])  # each distinct game once
         return cls(specs, torch.stack([compute(spec.to_game()) for spec in specs]), None)
+
+    def _all_replies(self, follower: ContextualFollower) -> Tensor:
+        """Greedy actions in every context, [run, context, follower_state]."""
+        return follower.replies_at(follower.contexts(self._truth.answers[None]))
+
+    def _reply(self, answers: Tensor) -> Tensor:
+        """The frozen followers' replies [run, env, follower_state] to answers [run, env, leader_state]."""
+        if self._replies is None:
+            return _ask(self._follower, answers)
+        return at_context(self._replies, table_index(answers, self._game.rows))
 
     def play(self, behaviour: Tensor, envs: int) -> Batch:
         """The leaders' next training episodes, with what they play: [run, env or 1, state, action]."""
         uniforms = self._training.uniform(envs, self.episode_steps)
-        episodes = play_leader(self._game, behaviour, self._replies, uniforms, replay=self._replay)
+        answers, leader = committed_leader(self._game, behaviour, uniforms, replay=self._replay)
+        follower = by_table(self._reply(answers), self._game.follower_observation)
+        episodes = LeaderEpisodes(answers, play_rounds(self._game, envs, leader, follower))
         return leader_batch(self._game, episodes, self._spec)
 
     def curves(self, policies: Tensor) -> dict[str, Tensor]:
-        """Exact and sampled curves [run, iteration] of recorded policies [run, iteration, state, action]."""
-        return self._curves(policies, self._replies[:, None], Phase.LEADER_EVALUATION)
+        """Curves [run, iteration] of recorded policies [run, iteration, state, action]."""
+        if self._replies is None:
+            return self._sampled_curves(policies, self._follower, Streams(self._seeds, Phase.LEADER_EVALUATION))
+        return self._exact_curves(policies, self._replies[:, None], Phase.LEADER_EVALUATION)
 
-    def _curves(self, policies: Tensor, replies: Tensor, phase: Phase) -> dict[str, Tensor]:
+    def _exact_curves(self, policies: Tensor, replies: Tensor, phase: Phase) -> dict[str, Tensor]:
         """Curves of policies against replies [run, iteration, context, follower_state], block by block."""
         game, episodes, streams = self._game, self._spec.evaluation_episodes, Streams(self._seeds, phase)
         iterations = max(policies.shape[1], replies.shape[1])
@@ -87,27 +109,57 @@ class QueriedFollowers:
             parts.append(curves)
         return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
 
+    def _sampled_curves(
+        self, policies: Tensor, follower: ContextualFollower | None, streams: Streams
+    ) -> dict[str, Tensor]:
+        """Curves where contexts are too many to enumerate."""
+        query, episodes = partial(_ask, follower), self._spec.evaluation_episodes
+        return sampled_curves(self._game, self._truth, policies, query, streams, episodes, replay=self._replay)
+
     def post_train(self, policy: Tensor) -> dict[str, Tensor]:
         """Train the followers on against their final leaders: does the pair stay where it is?
 
         policy: [run, 1, state, action], fixed. Result: curves [run, post_iteration].
         """
-        settings = [each for each in self._settings if isinstance(each, ContextualSettings)]
-        if self._logits is None or settings[0].post_updates == 0:
+        if self._follower is None or self._settings[0].post_updates == 0:
             return {}
-        game, steps = self._game, self.episode_steps
-        follower = ContextualFollower(settings, self._logits.clone())
-        streams = Streams(self._seeds, Phase.POST_TRAINING)
-        envs, replies = whole_episodes(settings[0].batch_steps, steps), []
-        for _ in range(settings[0].post_updates):
+        follower = make_followers(self._settings, self._follower.parameters.clone(), self._game)
+        training = self._post_updates(follower, policy)
+        if self._truth.enumerated:
+            replies = torch.stack([self._all_replies(follower) for _ in training], 1)
+            curves = self._exact_curves(policy, replies, Phase.POST_EVALUATION)
+        else:
+            streams = Streams(self._seeds, Phase.POST_EVALUATION)
+            parts = [self._sampled_curves(policy, follower, streams) for _ in training]
+            curves = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+        return {name: curves[name] for name in POST_CURVES if name in curves}
+
+    def _post_updates(self, follower: ContextualFollower, policy: Tensor) -> Iterator[None]:
+        """Make the updates of `post_train`, one each time that the next is asked for."""
+        game, steps, settings = self._game, self.episode_steps, self._settings[0]
+        streams, envs = Streams(self._seeds, Phase.POST_TRAINING), whole_episodes(settings.batch_steps, steps)
+        for _ in range(settings.post_updates):
             uniforms = streams.uniform(envs, steps + game.rounds)
             answers, leader = committed_leader(game, policy, uniforms[..., :steps], replay=self._replay)
-            contexts = table_index(answers, game.rows)
-            reply = by_policy(at_context(follower.policy, contexts), game.follower_observation, uniforms[..., steps:])
+            contexts = follower.contexts(answers)
+            reply = by_policy(follower.policy_at(contexts), game.follower_observation, uniforms[..., steps:])
             learn(game, follower, contexts, play_rounds(game, envs, leader, reply))
-            replies.append(follower.replies)
-        curves = self._curves(policy, torch.stack(replies, 1), Phase.POST_EVALUATION)
-        return {name: curves[name] for name in POST_CURVES}
+            yield
+
+
+def _trained_settings(specs: Sequence[RunSpec]) -> list[ContextualSettings]:
+    """The settings of followers that are trained."""
+    return [each for spec in specs if isinstance(each := spec.follower, ContextualSettings)]
+
+
+def _ask(follower: ContextualFollower | None, answers: Tensor) -> Tensor:
+    """A follower's replies to answers [run, env, leader_state].
+
+    Equal answers are asked for as often as they come: to find them would cost more than to ask.
+    """
+    if follower is None:
+        raise ValueError("a computed oracle answers in games that can be enumerated only")
+    return follower.replies_at(follower.contexts(answers))
 
 
 def leader_batch(game: GameBatch, episodes: LeaderEpisodes, spec: RunSpec) -> Batch:

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from stackpop.games.play import sample_actions
-from stackpop.learners import Batch, Leader, LeaderSettings, make_leaders
+from stackpop.learners import Batch, Leader, LeaderSettings, NetworkSettings, make_leaders
 from support import LEADER_SETTINGS, random_batch
 
 SEEDS, STATES, ACTIONS = (3, 1, 4), 4, 3
 
-each_leader = pytest.mark.parametrize(
-    "settings", [settings.model_validate({"lr": 0.05}) for settings in LEADER_SETTINGS.values()], ids=LEADER_SETTINGS
-)
+SETTINGS = {name: settings.model_validate({"lr": 0.05}) for name, settings in LEADER_SETTINGS.items()}
+NETWORKS = {f"{name}-mlp": each for name, each in SETTINGS.items() if isinstance(each, NetworkSettings)}
+SETTINGS |= {name: each.model_copy(update={"network": "mlp", "hidden": (7, 8)}) for name, each in NETWORKS.items()}
+
+each_leader = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 
 
 def population(settings: LeaderSettings, states: int = STATES, seeds: Sequence[int] = SEEDS) -> Leader:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from stackpop import equilibria
-from stackpop.games import MATRICES, Game, Memory
+from stackpop.evaluation import _solve
+from stackpop.games import FOLLOWER, MATRICES, Game, GameBatch, Memory, all_tables, table_returns
+from stackpop.learners import ContextualSettings, make_followers
 from stackpop.spec import QUERYLESS_ORACLES, RunSpec
-from support import ORACLE_SETTINGS, random_payoffs, run_spec, train
+from stackpop.training import learned, train_leaders
+from support import ORACLE_SETTINGS, check_same_bits, random_payoffs, run_spec, train
 
 MEMORIES: list[Memory] = ["none", "opponent", "joint"]
 COMMITMENTS = ["resample", "replay"]
@@ -67,6 +71,60 @@ def test_the_exact_oracle_is_a_best_response_to_every_greedy_leader(memory: Memo
         number = int(np.ravel_multi_index(table, [2] * len(table)))
         assert leader.arrays["leader_return_greedy"][-1] == pytest.approx(best.leader_optimistic[number])
         assert leader.arrays["follower_return_greedy"][-1] == pytest.approx(best.follower_return[number])
+
+
+@each_memory
+def test_networks_are_judged_as_tables_are(memory: Memory) -> None:
+    """What a follower with a network replies, put into a table, has the same regrets, curves and leaders."""
+    network = {"oracle": "contextual", "network": "mlp", "hidden": [8], "updates": 30, "post_updates": 0}
+    for spec in specs("exact", memory, "resample"):
+        run = spec.model_copy(update={"follower": ContextualSettings.model_validate(network)})
+        ((training, leader),) = train([run])
+        assert training is not None
+        game, follower = run.to_game(), run.follower_spec()
+        assert follower is not None
+        batch, parameters = GameBatch.of([game]), torch.from_numpy(learned(training.arrays))[None]
+        population = make_followers([follower.follower], parameters, batch)
+        tables = all_tables(game.leader_states, game.rows)
+        replies = population.replies_at(population.contexts(tables[None]))
+        returns = table_returns(batch, tables[None], replies)[0, :, FOLLOWER].numpy()
+        shortfall = equilibria.best_responses(game).follower_return - returns
+        assert training.arrays["follower_regret_worst"][-1] == pytest.approx(shortfall.max(), abs=1e-9)
+        assert training.arrays["follower_regret_sum"][-1] == pytest.approx(shortfall.sum(), abs=1e-9)
+        table = run.model_copy(update={"follower": ContextualSettings(post_updates=0)})
+        trained = table.follower_spec()
+        assert trained is not None
+        logits = torch.nn.functional.one_hot(replies[0], game.columns).double().numpy()
+        (expected,) = train_leaders([table], {trained.follower_id: logits})
+        check_same_bits(expected, leader, spec.label)
+
+
+@pytest.mark.parametrize("commitment", COMMITMENTS)
+def test_sampled_answers_stand_for_contexts_that_are_too_many(commitment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a game small enough for both, means over many sampled answers are close to the exact expectations."""
+    spec = run_spec(
+        "random",
+        random_payoffs(1, 2, 3),
+        game={"memory": "opponent", "rounds": 4},
+        commitment=commitment,
+        leader={"algorithm": "pg", "updates": 5, "lr": 0.5, "network": "mlp", "hidden": [8]},
+        follower={"oracle": "contextual", "network": "mlp", "hidden": [8], "updates": 20, "post_updates": 3},
+        evaluation_episodes=4000,
+    )
+    ((_, exact),) = train([spec])
+    monkeypatch.setattr(equilibria.enumeration, "MAX_TABLES", 10)
+    _solve.cache_clear()
+    ((follower, sampled),) = train([spec])
+    _solve.cache_clear()
+    assert exact.error == sampled.error == ""
+    assert follower is not None
+    assert (follower.arrays["follower_regret_worst"] >= 0).all()
+    np.testing.assert_array_equal(sampled.arrays["leader_policy"], exact.arrays["leader_policy"])
+    for name in ("leader_return_greedy", "follower_return_greedy"):
+        np.testing.assert_allclose(sampled.arrays[name], exact.arrays[name])
+    for name in ("leader_return", "follower_return", "leader_return_sampled", "equilibrium_gap", "post_leader_return"):
+        np.testing.assert_allclose(sampled.arrays[name], exact.arrays[name], atol=0.15)
+    assert exact.arrays.keys() - sampled.arrays.keys() == {"follower_regret", "post_follower_regret"}
 
 
 @each_memory

@@ -27,6 +27,11 @@ ORACLES: dict[str, dict[str, Any]] = {
     "tabular_q": {"oracle": "tabular_q", "games": 4},
     "tabular_q-carried": {"oracle": "tabular_q", "games": 4, "exploration": "parameter_noise", "reset": False},
 }
+NETWORK_LEADERS: dict[str, dict[str, Any]] = {
+    "pg-mlp": {"algorithm": "pg", "network": "mlp", "hidden": [8]},
+    "ppo-mlp": {"algorithm": "ppo", "epochs": 5, "network": "mlp", "hidden": [5, 8]},
+}
+NETWORK = {"oracle": "contextual", "network": "mlp", "hidden": [9], "updates": 4, "post_updates": 3}
 PROTOCOLS: list[dict[str, Any]] = [
     {"commitment": "resample"},
     {"commitment": "replay"},
@@ -89,19 +94,34 @@ def test_packs_of_any_size(leader: str, oracle: str, memory: Memory, actions: in
         check_windows(population(LEADERS[leader], ORACLES[oracle], protocol, memory, actions), WINDOWS)
 
 
-@pytest.mark.parametrize("leader", LEADERS)
+@pytest.mark.parametrize("leader", NETWORK_LEADERS)
+@pytest.mark.parametrize("oracle", ["exact", "contextual"])
+def test_packs_of_networks(leader: str, oracle: str) -> None:
+    follower = NETWORK if oracle == "contextual" else ORACLES[oracle]
+    for protocol in PROTOCOLS:
+        check_windows(population(NETWORK_LEADERS[leader], follower, protocol, "joint", 2), WINDOWS)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS[:2], ids=["resample", "replay"])
+def test_packs_of_games_whose_contexts_are_too_many(protocol: dict[str, Any]) -> None:
+    check_windows(population(NETWORK_LEADERS["ppo-mlp"], NETWORK, protocol, "joint", 3), WINDOWS)
+
+
+@pytest.mark.parametrize("leader", [*LEADERS, *NETWORK_LEADERS])
 def test_many_updates(leader: str) -> None:
     """Rare differences in the last bit add up over the updates until they show."""
-    settings = {**LEADERS[leader], "updates": 60}
+    settings = {**LEADERS, **NETWORK_LEADERS}[leader] | {"updates": 60}
     specs = population(settings, ORACLES["exact"], PROTOCOLS[0], "joint", 2)[:9]
     check_windows(specs, [(0, 1, 1), (4, 1, 1), (8, 1, 1), (2, 4, 1)])
 
 
-@pytest.mark.parametrize("leader", LEADERS)
+@pytest.mark.parametrize("leader", [*LEADERS, *NETWORK_LEADERS])
 def test_batches_long_enough_to_split_among_threads(leader: str) -> None:
     """Torch splits reductions of more than 32,768 numbers among threads, where there is but one run to work on."""
-    size = {"population": 12_000} if "population" in LEADERS[leader] else {"batch_steps": 60_000}
-    settings = {**LEADERS[leader], "updates": 1, **size}
-    follower = {"oracle": "contextual", "updates": 1, "post_updates": 1, "batch_steps": 60_000}
+    chosen = {**LEADERS, **NETWORK_LEADERS}[leader]
+    size = {"population": 12_000} if "population" in chosen else {"batch_steps": 60_000}
+    settings = {**chosen, "updates": 1, **size}
+    follower = {**(NETWORK if leader in NETWORK_LEADERS else ORACLES["contextual"]), "batch_steps": 60_000}
+    follower |= {"updates": 1, "post_updates": 1}
     specs = population(settings, follower, PROTOCOLS[0], "opponent", 2, episodes=10_000)[:4]
     check_windows(specs, [(i, 1, threads) for i, threads in itertools.product(range(4), (1, 2))])
