@@ -105,6 +105,8 @@ def _returns_table(results: xr.Dataset) -> str:
         leader = _with_interval(float(row.leader_return), float(row.low), float(row.high))
         values = [number(float(row[name])) for name in ("equilibrium", "greedy_return")]
         counts = [f"{int(row[name])}/{int(row.runs)}" for name in ("converged", "done")]
+        if math.isnan(row.equilibrium):
+            counts[0] = "-"
         table.append([*(str(row[dim].item()) for dim in dims), values[0], leader, values[1], *counts])
     titles = ["equilibrium", "leader return", "greedy return", "converged", "done"]
     text = _table([*dims, *titles], table, ":" * len(dims) + "-----")
