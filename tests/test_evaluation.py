@@ -106,7 +106,7 @@ def by_brute_force(game: Game, policy: Policy, replies: Sequence[Table], replay:
     context = int(np.ravel_multi_index(greedy, [game.rows] * len(greedy)))
     greedy_returns = follow(game, pure(greedy, game.rows), replies[context])
     leader, follower = (
-        over_answers(policy, lambda c, answer, p=player: follow(game, played(answer), replies[c])[p])  # type: ignore[misc]
+        over_answers(policy, lambda c, answer, p=player: follow(game, played(answer), replies[c])[p])  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
         for player in (0, 1)
     )
     best_return = over_answers(policy, lambda _, answer: best(pure(answer, game.rows))) if replay else best(policy)

@@ -16,7 +16,7 @@ HEADER_BYTES = 7  # of a .wandb file without any record
 PROJECT = "stackpop"
 
 os.environ.setdefault("WANDB_SILENT", "true")  # it reads this when it is imported
-import wandb  # noqa: E402
+import wandb  # noqa: E402 after the line above, which it reads
 
 
 class WeightsAndBiases:

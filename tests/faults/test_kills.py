@@ -197,3 +197,24 @@ def test_client_is_asked_to_stop_twice(undisturbed: tuple[Path, float]) -> None:
     assert code == 130, lines
     assert all(line.startswith("error: stopped;") for line in lines), lines
     check_resumes(folder, store)
+
+
+INTERRUPTED_CLOSE = """\
+import signal, sys, time
+from stackpop.cluster import ClusterOptions, _local
+if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with _local(ClusterOptions(workers=1)):
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+    except KeyboardInterrupt:
+        print(time.monotonic())
+"""
+
+
+def test_an_interrupted_close_of_the_cluster_ends_soon(tmp_path: Path) -> None:
+    """Left to itself, Dask waits at exit for a close that nobody takes up again."""
+    (tmp_path / "close.py").write_text(INTERRUPTED_CLOSE)
+    command = [sys.executable, "close.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert time.monotonic() - float(done.stdout) < 8
