@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -63,7 +63,7 @@ def started(
         yield process
     finally:
         for straggler in session(process.pid):
-            straggler.kill()
+            kill(straggler)
         process.kill()
         process.wait()
 
@@ -83,6 +83,19 @@ def _in_session(pid: int, leader: int) -> bool:
         return os.getsid(pid) == leader and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except (ProcessLookupError, psutil.NoSuchProcess):
         return False
+
+
+def command_line(process: psutil.Process) -> str:
+    """Empty, if the process has ended since it was listed."""
+    with suppress(psutil.NoSuchProcess):  # a zombie is one, too
+        return " ".join(process.cmdline())
+    return ""
+
+
+def kill(process: psutil.Process) -> None:
+    """SIGKILL; nothing happens if the process has ended since it was listed."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:

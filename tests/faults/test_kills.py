@@ -18,7 +18,7 @@ import psutil
 import pytest
 import xarray as xr
 
-from command import Answer, scheduler, session, stackpop, started, until, worker
+from command import Answer, command_line, kill, scheduler, session, stackpop, started, until, worker
 from stackpop.store import Status, read_progress
 
 pytestmark = pytest.mark.slow
@@ -101,7 +101,7 @@ def wait_at_random(process: subprocess.Popen[str], seconds: float, rng: random.R
 
 def worker_processes(leader: int) -> list[psutil.Process]:
     """The processes of a session in which tasks run, killed nannies' children included."""
-    return [process for process in session(leader) if "multiprocessing.spawn" in " ".join(process.cmdline())]
+    return [process for process in session(leader) if "multiprocessing.spawn" in command_line(process)]
 
 
 @pytest.mark.parametrize("time_", range(TIMES))
@@ -126,7 +126,7 @@ def test_worker_is_killed(undisturbed: tuple[Path, float], time_: int) -> None:
         until(lambda: worker_processes(sweep.pid))
         wait_at_random(sweep, seconds, rng)
         for victim in worker_processes(sweep.pid)[:1]:
-            victim.kill()
+            kill(victim)
         assert sweep.wait(120) == 0
     check_whole(folder, store)
 
