@@ -282,35 +282,33 @@ def hand_made_episodes() -> tuple[GameBatch, LeaderEpisodes]:
     game = GameBatch.of([run_spec(game=HAND_MADE).to_game()])
     answers = torch.tensor([[[0, 1, 1], [1, 0, 0]]])
     # Episode 1 plays (1, 0), then (0, 1); episode 2 plays (0, 1), then (1, 1).
-    worlds, outcomes = torch.tensor([[[0, 2], [0, 3]]]), torch.tensor([[[1, 2], [2, 3]]])
-    leader, follower = torch.tensor([[[4.0, 1.0], [1.0, 2.0]]]), torch.zeros(1, 2, 2)
-    return game, LeaderEpisodes(answers, Rounds(worlds, outcomes, leader, follower))
+    return game, LeaderEpisodes(answers, Rounds(game, torch.tensor([[[0, 2, 3], [0, 3, 4]]])))
 
 
 def test_with_replay_only_the_query_answers_are_decisions() -> None:
-    decisions = leader_batch(*hand_made_episodes(), run_spec(game=HAND_MADE, commitment="replay")).decisions
-    assert decisions.state.tolist() == [[0, 1, 2, 0, 1, 2]]
-    assert decisions.action.tolist() == [[0, 1, 1, 1, 0, 0]]
-    assert decisions.return_to_go.tolist() == [[5.0, 5.0, 5.0, 3.0, 3.0, 3.0]]
+    batch = leader_batch(*hand_made_episodes(), run_spec(game=HAND_MADE, commitment="replay"))
+    assert batch.state.tolist() == [[[0, 1, 2], [0, 1, 2]]]
+    assert batch.action.tolist() == [[[0, 1, 1], [1, 0, 0]]]
+    assert batch.return_to_go.tolist() == [[[5.0, 5.0, 5.0], [3.0, 3.0, 3.0]]]
 
 
 def test_when_resampled_play_is_decided_too() -> None:
     """The second round shows the leader the follower's first action: 0 (state 1), then 1 (state 2)."""
-    decisions = leader_batch(*hand_made_episodes(), run_spec(game=HAND_MADE)).decisions
-    assert decisions.state.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2, 0, 2]]
-    assert decisions.action.tolist() == [[0, 1, 1, 1, 0, 1, 0, 0, 0, 1]]
-    assert decisions.return_to_go.tolist() == [[5.0, 5.0, 5.0, 5.0, 1.0, 3.0, 3.0, 3.0, 3.0, 2.0]]
+    batch = leader_batch(*hand_made_episodes(), run_spec(game=HAND_MADE))
+    assert batch.state.tolist() == [[[0, 1, 2, 0, 1], [0, 1, 2, 0, 2]]]
+    assert batch.action.tolist() == [[[0, 1, 1, 1, 0], [1, 0, 0, 0, 1]]]
+    assert batch.return_to_go.tolist() == [[[5.0, 5.0, 5.0, 5.0, 1.0], [3.0, 3.0, 3.0, 3.0, 2.0]]]
 
 
 def test_hidden_queries_are_not_learned_from() -> None:
     batch = leader_batch(*hand_made_episodes(), run_spec(game=HAND_MADE, hidden_queries=True))
     assert batch.state.tolist() == [[[0, 1], [0, 2]]]
     assert batch.action.tolist() == [[[1, 0], [0, 1]]]
-    assert batch.decisions.return_to_go.tolist() == [[5.0, 1.0, 3.0, 2.0]]
+    assert batch.return_to_go.tolist() == [[[5.0, 1.0], [3.0, 2.0]]]
 
 
 def test_a_query_bit_gives_queries_states_of_their_own() -> None:
     batch = leader_batch(*hand_made_episodes(), run_spec(game=HAND_MADE, query_bit=True))
     assert batch.state.tolist() == [[[3, 4, 5, 0, 1], [3, 4, 5, 0, 2]]]
     assert batch.reward.tolist() == [[[0.0, 0.0, 0.0, 4.0, 1.0], [0.0, 0.0, 0.0, 1.0, 2.0]]]
-    assert batch.decisions.return_to_go[0, :5].tolist() == [5.0, 5.0, 5.0, 5.0, 1.0]
+    assert batch.return_to_go[0, 0].tolist() == [5.0, 5.0, 5.0, 5.0, 1.0]

@@ -89,7 +89,7 @@ class LeaderEnv(gymnasium.Env[np.int64, np.int64]):
             raise SpecError(explain("action", expected=expected, got=repr(action)))
         if len(self._answers) < self.game.leader_states:
             return self._answer(int(action))
-        chosen = torch.tensor([[[int(action)]]])
+        chosen = torch.tensor([int(action)])
         return self._play(lambda _, __: chosen, rounds=1)
 
     def _answer(self, action: int) -> Step:
@@ -111,11 +111,10 @@ class LeaderEnv(gymnasium.Env[np.int64, np.int64]):
         self._rounds_played = ahead.stop
         self._over = ahead.stop == self.game.rounds
         self._follower_return += float(played.follower_rewards.sum())
-        follower_actions, leader_actions = np.divmod(played.outcomes[0, 0].numpy(), self.game.rows)
         info = self._context() | {
             "worlds": played.worlds[0, 0].numpy(),
-            "leader_actions": leader_actions,
-            "follower_actions": follower_actions,
+            "leader_actions": played.leader_actions[0, 0].numpy(),
+            "follower_actions": played.follower_actions[0, 0].numpy(),
             "follower_return": self._follower_return,
         }
         return self._observation(), float(played.leader_rewards.sum()), self._over, False, info

@@ -1,18 +1,22 @@
 """Sampled play: many episodes of many runs, one tensor operation a round.
 
-A *player* here is a function (round, world state) -> action over [run, env, 1] tensors. Uniform random
-numbers come in as an argument, so play is a pure function and a run's episodes depend on nothing else.
+All episodes of a pack stand side by side in one row. An episode's *place* is episode · worlds + world, the one number
+by which all that depends on its world state is looked up, and a *player* is a function (round, places) -> actions, both
+[episode]. Tensors [run, env, step] that come from here are laid out step by step. Uniform random numbers come in as an
+argument, so play is a pure function and a run's episodes depend on nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-from stackpop.games.repeated import GameBatch, table_index
+from stackpop.games.repeated import FOLLOWER, LEADER, GameBatch, table_index
 
 Player = Callable[[int, Tensor], Tensor]
 
@@ -21,20 +25,51 @@ Player = Callable[[int, Tensor], Tensor]
 class Rounds:
     """What happened in the rounds of an episode.
 
-    worlds: [run, env, round] world state before each round.
-    outcomes: [run, env, round] pair of actions a + rows·b of each round.
-    leader_rewards, follower_rewards: [run, env, round] payoff to each player, offset included.
+    visited: [run, env, round + 1] world state before each round and after the last.
     """
 
-    worlds: Tensor
-    outcomes: Tensor
-    leader_rewards: Tensor
-    follower_rewards: Tensor
+    game: GameBatch
+    visited: Tensor
+
+    @property
+    def worlds(self) -> Tensor:
+        """World state before each round: [run, env, round]."""
+        return self.visited[..., :-1]
+
+    @cached_property
+    def outcomes(self) -> Tensor:
+        """Pair of actions a + rows·b of each round: [run, env, round]."""
+        return self.visited[..., 1:] - 1
 
     @property
     def last_worlds(self) -> Tensor:
         """World state after the last round: [run, env, 1]."""
-        return 1 + self.outcomes[..., -1:]
+        return self.visited[..., -1:]
+
+    @cached_property
+    def leader_rewards(self) -> Tensor:
+        """Payoff to the leader, offset included: [run, env, round]."""
+        return self._rewards(LEADER)
+
+    @cached_property
+    def follower_rewards(self) -> Tensor:
+        """Payoff to the follower, offset included: [run, env, round]."""
+        return self._rewards(FOLLOWER)
+
+    @property
+    def leader_actions(self) -> Tensor:
+        """What the leader did in each round: [run, env, round]."""
+        return look_up(torch.arange(self.game.rows).repeat(self.game.columns), self.outcomes)
+
+    @property
+    def follower_actions(self) -> Tensor:
+        """What the follower did in each round: [run, env, round]."""
+        return look_up(torch.arange(self.game.columns).repeat_interleave(self.game.rows), self.outcomes)
+
+    def _rewards(self, player: int) -> Tensor:
+        rewards = self.game.payoffs[..., player].transpose(1, 2).flatten()
+        first = torch.arange(self.game.runs) * (self.game.worlds - 1)
+        return look_up(rewards, self.outcomes + first[:, None, None])
 
 
 @dataclass(frozen=True)
@@ -49,19 +84,33 @@ class LeaderEpisodes:
     rounds: Rounds
 
 
+def look_up(values: Tensor, indices: Tensor) -> Tensor:
+    """values[indices] for values in one row; several times as fast, and laid out as the indices of [..., step] are."""
+    return values.index_select(0, in_a_row(indices)).view(indices.shape[-1:] + indices.shape[:-1]).movedim(0, -1)
+
+
+def in_a_row(x: Tensor) -> Tensor:
+    """All numbers of [..., step], step by step: without a copy, where they are laid out so."""
+    return x.movedim(-1, 0).flatten()
+
+
 def sample_actions(policy: Tensor, uniforms: Tensor) -> Tensor:
     """Actions by inversion of the cumulative policy: [..., action] and [...] -> [...] int64."""
-    cumulative = policy.cumsum(-1)
-    action = (uniforms >= cumulative[..., 0]).long()
-    for k in range(1, policy.shape[-1] - 1):
-        action += uniforms >= cumulative[..., k]
+    action = torch.zeros(uniforms.shape, dtype=torch.int64)
+    for threshold in thresholds(policy):
+        action = action + (uniforms >= threshold)
     return action
+
+
+def thresholds(policy: Tensor) -> list[Tensor]:
+    """Where a uniform passes to the next action: [..., action] -> [...] for all actions but the last."""
+    return list(accumulate(policy.unbind(-1)[:-1], torch.add))
 
 
 def by_table(tables: Tensor, observation: Tensor) -> Player:
     """A player that follows deterministic tables [run, env, state] of its observation [world] -> state."""
-    by_world = tables[..., observation]
-    return lambda _, world: by_world.gather(-1, world)
+    by_place = _by_place(tables, observation, tables.shape[1])
+    return lambda _, places: by_place.index_select(0, places)
 
 
 def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor) -> Player:
@@ -69,18 +118,23 @@ def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor) -> Player:
 
     The policy's `env` axis may have length 1: one policy for all episodes of a run.
     """
-    runs, envs, _ = uniforms.shape
-    cumulative = policy.cumsum(-1)[..., observation, :].expand(runs, envs, -1, -1)
-    thresholds = [cumulative[..., k] for k in range(policy.shape[-1] - 1)]
-    draws = uniforms.unsqueeze(-1).unbind(2)
+    envs = uniforms.shape[1]
+    by_place = [_by_place(threshold, observation, envs) for threshold in thresholds(policy)]
+    draws = uniforms.movedim(-1, 0).flatten(1)  # [round, episode]
 
-    def act(t: int, world: Tensor) -> Tensor:
-        action = (draws[t] >= thresholds[0].gather(-1, world)).long()
-        for threshold in thresholds[1:]:
-            action += draws[t] >= threshold.gather(-1, world)
+    def act(t: int, places: Tensor) -> Tensor:
+        first, *others = by_place
+        action = draws[t] >= first.index_select(0, places)
+        for threshold in others:
+            action = action.long().add_(draws[t] >= threshold.index_select(0, places))
         return action
 
-    return act if thresholds else lambda _, world: torch.zeros_like(world)
+    return act if by_place else lambda _, places: torch.zeros_like(places)
+
+
+def _by_place(by_state: Tensor, observation: Tensor, envs: int) -> Tensor:
+    """[run, env or 1, state] -> [place]."""
+    return by_state.index_select(-1, observation).expand(-1, envs, -1).flatten()
 
 
 def informed_follower(game: GameBatch, replies: Tensor, answers: Tensor) -> Player:
@@ -100,17 +154,15 @@ def play_rounds(game: GameBatch, envs: int, leader: Player, follower: Player) ->
 
 def play_on(game: GameBatch, worlds: Tensor, leader: Player, follower: Player, rounds: range) -> Rounds:
     """Play some rounds of episodes that stand at world states [run, env, 1]."""
-    path = [worlds]
+    runs, envs, _ = worlds.shape
+    start = torch.arange(0, runs * envs * game.worlds, game.worlds)  # place of each episode's first world state
+    first_outcome = start + 1
+    path = [worlds.flatten() + start]
     for t in rounds:
         a, b = leader(t, path[-1]), follower(t, path[-1])
-        path.append(torch.add(a, b, alpha=game.rows).add_(1))
-    visited = torch.cat(path, dim=-1)
-    outcomes = visited[..., 1:] - 1
-    # [run, player, outcome], looked up for all rounds at once.
-    rewards = game.payoffs.permute(0, 3, 2, 1).flatten(2)
-    flat = outcomes.flatten(1)
-    leader_rewards, follower_rewards = (rewards[:, p].gather(1, flat).view_as(outcomes) for p in (0, 1))
-    return Rounds(visited[..., :-1], outcomes, leader_rewards, follower_rewards)
+        path.append(torch.add(torch.add(first_outcome, a), b, alpha=game.rows))
+    visited = torch.stack(path).sub_(start)
+    return Rounds(game, visited.view(-1, runs, envs).movedim(0, -1))
 
 
 def play_leader(game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool) -> LeaderEpisodes:
@@ -146,10 +198,17 @@ def asked_and_played(policy: Tensor, states: int) -> tuple[Tensor, Tensor]:
 
 def at_context(by_context: Tensor, contexts: Tensor) -> Tensor:
     """Pick each episode's context: [run, context, ...] and [run, env] -> [run, env, ...]."""
-    runs = torch.arange(by_context.shape[0])[:, None]
-    return by_context[runs, contexts]
+    runs, size = by_context.shape[:2]
+    rows = contexts + size * torch.arange(runs)[:, None]  # [run, env]
+    picked: Tensor = by_context.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    return picked
 
 
 def returns_to_go(rewards: Tensor) -> Tensor:
-    """Undiscounted sum of rewards from each step on: [..., step] -> [..., step]."""
-    return rewards.flip(-1).cumsum(-1).flip(-1)
+    """Undiscounted sum of rewards from each step on: [..., step] -> [..., step], laid out step by step."""
+    return rewards.movedim(-1, 0).flip(0).cumsum(0).flip(0).movedim(0, -1)
+
+
+def in_sequence(*parts: Tensor) -> Tensor:
+    """Steps after steps: tensors [run, env, step] as one, laid out step by step."""
+    return torch.cat([part.movedim(-1, 0) for part in parts]).movedim(0, -1)

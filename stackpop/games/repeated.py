@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Literal
 
 import numpy as np
@@ -161,10 +161,7 @@ def all_tables(states: int, actions: int) -> Tensor:
 
 def table_index(tables: Tensor, actions: int) -> Tensor:
     """Position in `all_tables` of each table: [..., state] -> [...]."""
-    index = torch.zeros_like(tables[..., 0])
-    for state in range(tables.shape[-1]):
-        index = index * actions + tables[..., state]
-    return index
+    return reduce(lambda index, action: index * actions + action, tables.unbind(-1))
 
 
 def table_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from stackpop.learners.pg import PGLeader, PGSettings
 from stackpop.learners.ppo import PPOLeader, PPOSettings
 from stackpop.learners.simple_q import SimpleQLeader, SimpleQSettings
 from stackpop.learners.streams import Phase, Streams
-from stackpop.learners.tables import Decisions
 from stackpop.learners.tabular_q import TabularQFollower, TabularQSettings
 from stackpop.settings import Settings
 
@@ -71,7 +70,6 @@ __all__ = [
     "Batch",
     "ContextualFollower",
     "ContextualSettings",
-    "Decisions",
     "ESLeader",
     "ESSettings",
     "ExactSettings",

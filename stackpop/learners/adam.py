@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from stackpop.learners.arrays import array_of, library_of
+
 
 class Adam:
-    """Adam (Kingma & Ba, 2015) on one parameter tensor, updated in place; `lr` is [run] or of its shape.
+    """Adam (Kingma & Ba, 2015) on one contiguous parameter tensor, updated in place; `lr` is of the same shape.
+
+    gradient: a tensor of the parameters' shape, which the caller writes before each step, and the step overwrites.
 
     Written here because torch's optimisers hold one learning rate for a whole tensor. Only single
     multiplications, additions, divisions and roots are used: fused operations round differently in
@@ -22,24 +27,33 @@ class Adam:
     def __init__(
         self, params: Tensor, lr: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
-        self.params = params
-        self._lr = (lr if lr.shape == params.shape else spread(lr, params)).contiguous()
         self._betas, self._eps, self._steps = betas, eps, 0
-        self._first, self._second = torch.zeros_like(params), torch.zeros_like(params)
-        self._scratch = torch.empty_like(params)
+        # Both moments side by side, so that one operation serves both; and so what is added to them in a step.
+        moments, powers = params.new_zeros(2, *params.shape), params.new_empty(2, *params.shape)
+        self.gradient = powers[0]
+        self._xp, self._params, self._lr = library_of(params), array_of(params), array_of(lr.contiguous())
+        self._moments, self._powers, self._root = map(array_of, (moments, powers, torch.empty_like(params)))
+        self._decay = array_of(torch.tensor(betas, dtype=params.dtype).view(2, *[1] * params.dim()))
 
-    def step(self, gradient: Tensor) -> None:
-        """One step against the gradient, which is overwritten."""
-        beta1, beta2 = self._betas
+    @np.errstate(all="ignore")  # as in PyTorch
+    def step(self) -> None:
+        """One step against the gradient."""
+        xp, (beta1, beta2) = self._xp, self._betas
+        gradient, square = self._powers
+        first, second = self._moments
         self._steps += 1
         first_factor = (1 - beta1) / (1 - beta1**self._steps)
         root_factor = math.sqrt((1 - beta2) / (1 - beta2**self._steps))
-        self._first.mul_(beta1).add_(gradient)
-        self._second.mul_(beta2).add_(torch.mul(gradient, gradient, out=gradient))
+        xp.multiply(gradient, gradient, out=square)
+        self._moments *= self._decay
+        self._moments += self._powers
         # lr · first_factor · m / (root_factor · sqrt(v) + eps)
-        root = torch.sqrt(self._second, out=self._scratch).mul_(root_factor / first_factor)
-        root.add_(self._eps / first_factor)
-        self.params.sub_(torch.div(self._first, root, out=gradient).mul_(self._lr))
+        root = xp.sqrt(second, out=self._root)
+        root *= root_factor / first_factor
+        root += self._eps / first_factor
+        step = xp.divide(first, root, out=gradient)
+        step *= self._lr
+        self._params -= step
 
 
 def spread(by_run: Tensor, like: Tensor) -> Tensor:

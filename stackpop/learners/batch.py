@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from stackpop.games.play import returns_to_go
-from stackpop.learners.tables import Decisions
 
 
 def whole_episodes(batch_steps: int, episode_steps: int) -> int:
@@ -30,9 +29,9 @@ class Batch:
     reward: Tensor
 
     @cached_property
-    def decisions(self) -> Decisions:
-        """The steps of all episodes in one row a run, each with what was earned from there on."""
-        return Decisions(self.state.flatten(1), self.action.flatten(1), returns_to_go(self.reward).flatten(1))
+    def return_to_go(self) -> Tensor:
+        """What was earned from each step on, undiscounted: [run, env, step]."""
+        return returns_to_go(self.reward)
 
     @property
     def last(self) -> Tensor:

@@ -14,8 +14,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from stackpop.games import Game, GameBatch
-from stackpop.games.play import at_context
-from stackpop.learners.adam import Adam
+from stackpop.games.play import at_context, in_a_row
+from stackpop.learners.adam import Adam, spread
 from stackpop.learners.networks import (
     NetworkSettings,
     backward,
@@ -25,7 +25,14 @@ from stackpop.learners.networks import (
     parameter_count,
 )
 from stackpop.learners.streams import Streams
-from stackpop.learners.tables import normalised_init, reinforce_gradient, sum_by_cell
+from stackpop.learners.tables import (
+    Cells,
+    first_of_largest,
+    normalised_init,
+    reinforce_gradient,
+    softmax,
+    sum_by_cell,
+)
 
 
 class ContextualSettings(NetworkSettings):
@@ -93,10 +100,12 @@ class ContextualTables:
     """
 
     def __init__(self, settings: Sequence[ContextualSettings], logits: Tensor, game: GameBatch) -> None:
-        self.parameters = logits
+        self._logits = logits.movedim(-1, 0).contiguous()  # [action, run, context, state]
         self._places = game.rows ** torch.arange(game.leader_states).flip(0)  # of each answer in a context's number
-        self.policy = torch.softmax(logits, -1)  # [run, context, state, action]
-        self._adam = Adam(logits, torch.tensor([s.lr for s in settings], dtype=logits.dtype))
+        lr = torch.tensor([s.lr for s in settings], dtype=logits.dtype)
+        self._adam = Adam(self._logits, lr[:, None, None].expand_as(self._logits))
+        self.parameters = self._logits.movedim(0, -1)
+        self.policy = softmax(self.parameters)  # [run, context, state, action]
 
     def contexts(self, answers: Tensor) -> Tensor:
         """Indices [run, env], those of `stackpop.games.table_index`."""
@@ -104,20 +113,20 @@ class ContextualTables:
 
     def policy_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""
-        return at_context(self.policy, contexts)
+        return torch.stack([at_context(each, contexts) for each in self.policy.unbind(-1)]).movedim(0, -1)
 
     def replies_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""
-        return at_context(self.parameters.argmax(-1), contexts)
+        return at_context(first_of_largest(self.parameters), contexts)
 
     def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
         """See `ContextualFollower`."""
-        logits = self.parameters
-        _, _, states, actions = logits.shape
-        cells = ((contexts[..., None] * states + state) * actions + action).flatten(1)
-        returns = sum_by_cell(cells, return_to_go.flatten(1), logits[0].numel()).view_as(logits)
-        self._adam.step(reinforce_gradient(self.policy, returns, cells.shape[1]))
-        self.policy = torch.softmax(logits, -1)
+        rows = contexts[..., None] * self.parameters.shape[2] + state  # a row for each state in each context
+        returns = Cells(rows, action, self._logits.flatten(2).shape).sum(in_a_row(return_to_go))
+        policy = self.policy.movedim(-1, 0)
+        self._adam.gradient[:] = reinforce_gradient(policy, returns.view_as(policy), state[0].numel())
+        self._adam.step()
+        self.policy = softmax(self.parameters)
 
 
 class ContextualNetworks:
@@ -134,7 +143,9 @@ class ContextualNetworks:
         shapes = layer_shapes(settings[0].sizes(game))
         pieces = parameters.split([inputs * outputs for inputs, outputs in shapes], 1)
         self._layers = [piece.unflatten(1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        self._adam = Adam(parameters, torch.tensor([s.lr for s in settings], dtype=parameters.dtype))
+        self._adam = Adam(
+            parameters, spread(torch.tensor([s.lr for s in settings], dtype=parameters.dtype), parameters)
+        )
 
     def contexts(self, answers: Tensor) -> Tensor:
         """One-hot answers and a 1, [run, env, leader_state · row + 1]."""
@@ -157,9 +168,11 @@ class ContextualNetworks:
         advantage = return_to_go - return_to_go.cumsum(1)[:, -1:] / envs
         cells = ((torch.arange(envs)[:, None] * states + state) * actions + action).flatten(1)
         returns = sum_by_cell(cells, advantage.flatten(1), policy[0].numel()).view_as(policy)
-        by_output = reinforce_gradient(policy, returns, cells.shape[1]).flatten(2)
+        by_action = reinforce_gradient(policy.movedim(-1, 0), returns.movedim(-1, 0), cells.shape[1])
+        by_output = by_action.movedim(0, -1).flatten(2)
         by_layer = backward(self._layers, fed, by_output)
-        self._adam.step(torch.cat([each.reshape(runs, -1) for each in by_layer], 1))
+        torch.cat([each.reshape(runs, -1) for each in by_layer], 1, out=self._adam.gradient)
+        self._adam.step()
 
     def _forward(self, contexts: Tensor) -> list[Tensor]:
         return forward(self._layers, contexts.expand(len(self.parameters), -1, -1))

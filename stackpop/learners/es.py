@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from stackpop.learners.adam import Adam
+from stackpop.learners.adam import Adam, spread
 from stackpop.learners.batch import Batch
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import greedy, normalised_init, softmax
@@ -51,8 +51,9 @@ class ESLeader:
         self.logits = normalised_init(Streams(seeds, Phase.LEADER_INIT).normal(states, actions))
         self.policy = self._act(self.logits)  # [run, state, action]
         self._exploration = Streams(seeds, Phase.LEADER_EXPLORATION)
+        lr = torch.tensor([s.lr for s in settings], dtype=self.logits.dtype)
         self._directions = self.logits.new_empty(0)  # [run, pair, state, action] standard normal
-        self._adam = Adam(self.logits, torch.tensor([s.lr for s in settings], dtype=self.logits.dtype))
+        self._adam = Adam(self.logits, spread(lr, self.logits))
 
     def behaviour(self, envs: int) -> Tensor:
         """Policies of fresh perturbations, [run, env, state, action]: envs i and i + envs / 2 are opposites."""
@@ -69,7 +70,8 @@ class ESLeader:
         ahead, behind = ranks.chunk(2, 1)
         climb = (ahead - behind)[..., None, None] * self._directions
         climb = climb.cumsum(1)[:, -1] / ranks.shape[1]
-        self._adam.step(self.settings.l2 * self.logits - climb)
+        torch.sub(self.settings.l2 * self.logits, climb, out=self._adam.gradient)
+        self._adam.step()
         self.policy = self._act(self.logits)
 
     def _act(self, logits: Tensor) -> Tensor:

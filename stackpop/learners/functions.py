@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stackpop.learners.adam import Adam, spread
+from stackpop.learners.adam import Adam
 from stackpop.learners.networks import NetworkSettings, backward, forward, fresh_layers
 from stackpop.learners.streams import Streams
 from stackpop.learners.tables import normalised_init
@@ -16,7 +16,7 @@ from stackpop.learners.tables import normalised_init
 class StateFunctions:
     """Functions from every state to some outputs, of one population, trained by one Adam.
 
-    outputs: [run, state, output] of each function, which `step` updates in place. gradients: of the same shapes; the
+    outputs: [output, run, state] of each function, which `step` updates in place. gradients: of the same shapes; the
     caller writes a loss's gradients in the outputs there before each `step`, which overwrites them.
     """
 
@@ -28,13 +28,13 @@ class StateFunctions:
         if hidden:
             start = [fresh_layers(streams, (states, *hidden, size)) for size in sizes]
         else:
-            start = [[normalised_init(streams.normal(states, size))] for size in sizes]
+            start = [[normalised_init(streams.normal(states, size)).movedim(-1, 0)] for size in sizes]
+        by_run = lr[:, None, None] if hidden else lr[:, None]  # layers begin with the run, tables with the output
         parts = [layer for layers in start for layer in layers]
         # One row of numbers for one Adam; layers, and their gradients, are views of it.
         params = torch.cat([part.flatten() for part in parts])
-        self._adam = Adam(params, torch.cat([spread(lr, part).flatten() for part in parts]))
-        self._gradient = torch.empty_like(params)
-        layers, by_layer = (_views(flat, parts) for flat in (params, self._gradient))
+        self._adam = Adam(params, torch.cat([by_run.expand_as(part).flatten() for part in parts]))
+        layers, by_layer = (_views(flat, parts) for flat in (params, self._adam.gradient))
         self.outputs, self.gradients, self._networks = layers, by_layer, list[_Network]()
         if hidden:
             depth = len(hidden) + 1
@@ -47,7 +47,7 @@ class StateFunctions:
         """One step of Adam against the gradients."""
         for network in self._networks:
             network.backward()
-        self._adam.step(self._gradient)
+        self._adam.step()
         for network in self._networks:
             network.refresh()
 
@@ -59,19 +59,20 @@ class _Network:
         self._layers, self._gradients = layers, gradients
         runs, states = layers[0].shape[0], layers[0].shape[1] - 1
         one_hot = torch.nn.functional.pad(torch.eye(states, dtype=layers[0].dtype), (0, 1), value=1.0)
-        *self._fed, self.outputs = forward(layers, one_hot.expand(runs, -1, -1))
+        *self._fed, outputs = forward(layers, one_hot.expand(runs, -1, -1))
+        self.outputs = outputs.movedim(-1, 0).contiguous()
         self.output_gradient = torch.empty_like(self.outputs)
 
     def backward(self) -> None:
         """Write the gradients in the layers, from that in the outputs."""
-        found = backward(self._layers, self._fed, self.output_gradient)
+        found = backward(self._layers, self._fed, self.output_gradient.movedim(0, -1))
         for own, by_layer in zip(self._gradients, found, strict=True):
             own.copy_(by_layer)
 
     def refresh(self) -> None:
         """Compute the outputs of changed layers."""
         *self._fed, outputs = forward(self._layers, self._fed[0])
-        self.outputs.copy_(outputs)
+        self.outputs.copy_(outputs.movedim(-1, 0))
 
 
 def _views(flat: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:

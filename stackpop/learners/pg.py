@@ -9,11 +9,12 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
+from stackpop.games.play import in_a_row
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings
 from stackpop.learners.streams import Phase, Streams
-from stackpop.learners.tables import reinforce_gradient, sum_by_cell
+from stackpop.learners.tables import Cells, reinforce_gradient, softmax
 
 
 class PGSettings(NetworkSettings):
@@ -42,8 +43,9 @@ class PGLeader:
     def __init__(self, settings: Sequence[PGSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
         lr = torch.tensor([s.lr for s in settings], dtype=torch.float64)
         self._functions = StateFunctions(settings, states, [actions], Streams(seeds, Phase.LEADER_INIT), lr)
-        (self.logits,), (self._gradient,) = self._functions.outputs, self._functions.gradients
-        self.policy = torch.softmax(self.logits, -1)  # [run, state, action]
+        (self._logits,), (self._gradient,) = self._functions.outputs, self._functions.gradients  # [action, run, state]
+        self.logits = self._logits.movedim(0, -1)
+        self.policy = softmax(self.logits)  # [run, state, action]
 
     def behaviour(self, _envs: int) -> Tensor:
         """What to play next: the policy, in every episode alike."""
@@ -51,10 +53,7 @@ class PGLeader:
 
     def update(self, batch: Batch) -> None:
         """One REINFORCE update."""
-        decisions = batch.decisions
-        _, states, actions = self.logits.shape
-        cells = decisions.state * actions + decisions.action
-        returns = sum_by_cell(cells, decisions.return_to_go, states * actions).view_as(self.logits)
-        self._gradient.copy_(reinforce_gradient(self.policy, returns, cells.shape[1]))
+        returns = Cells(batch.state, batch.action, self._logits.shape).sum(in_a_row(batch.return_to_go))
+        self._gradient[:] = reinforce_gradient(self.policy.movedim(-1, 0), returns, batch.state[0].numel())
         self._functions.step()
-        self.policy = torch.softmax(self.logits, -1)
+        self.policy = softmax(self.logits)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import reduce
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from stackpop.games.play import in_a_row
+from stackpop.learners.arrays import array_of, library_of, tensor_of
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings
 from stackpop.learners.streams import Phase, Streams
-from stackpop.learners.tables import Decisions, logit_gradient, sum_by_cell
+from stackpop.learners.tables import Cells, log_softmax, logit_gradient, softmax
 from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
 
 
@@ -54,59 +58,52 @@ class PPOLeader:
         self.settings, streams = settings[0], Streams(seeds, Phase.LEADER_INIT)
         lr = torch.tensor([s.lr for s in settings], dtype=torch.float64)
         self._functions = StateFunctions(settings, states, (actions, 1), streams, lr)
-        (self.logits, values), (self._logit_gradient, by_value) = self._functions.outputs, self._functions.gradients
-        self.values, self._value_gradient = values.squeeze(-1), by_value.squeeze(-1)
-        self.policy = torch.softmax(self.logits, -1)  # [run, state, action]
-        self._kl_coefficient = torch.full((len(settings), 1, 1), self.settings.kl_coefficient, dtype=lr.dtype)
+        self._logits, (self.values,) = self._functions.outputs  # [action, run, state], [run, state]
+        self._logit_gradient, (self._value_gradient,) = map(array_of, self._functions.gradients)
+        self.logits = self._logits.movedim(0, -1)
+        self.policy = softmax(self.logits)  # [run, state, action]
+        self._kl_coefficient = torch.full((len(settings), 1), self.settings.kl_coefficient, dtype=lr.dtype)
 
     def behaviour(self, _envs: int) -> Tensor:
         """What to play next: the policy, in every episode alike."""
         return self.policy[:, None]
 
+    @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
         """One PPO update on a batch: all epochs, then the adaptation of the KL coefficient."""
-        decisions = batch.decisions
-        value_gradient = self._value_loss(decisions)
-        before = torch.log_softmax(self.logits, -1)
-        gains, losses, visits = self._advantage_sums(decisions)
-        kept = visits * before.exp()  # [run, state, action], the weights of the KL divergence
-        surrogate = Surrogate(before, gains, losses, self._kl_coefficient * kept, self.settings.clip)
-        log_policies = torch.zeros_like(before)  # summed over the epochs
+        cells, returns = Cells(batch.state, batch.action, self._logits.shape), in_a_row(batch.return_to_go)
+        decided = batch.state[0].numel()
+        visits, totals = cells.sum() / decided, cells.sum(returns) / decided
+        visited = reduce(torch.add, visits)  # [run, state]
+        by_value = self._value_loss(cells, returns, visited, reduce(torch.add, totals))
+        gains, losses = self._advantages(cells, returns, visits, totals)
+        surrogate = Surrogate(self._logits, gains, losses, self._kl_coefficient * visited, self.settings.clip)
         for _ in range(self.settings.epochs):
-            log_policy = torch.log_softmax(self.logits, -1)
-            log_policies += log_policy
-            surrogate.gradient(log_policy, out=self._logit_gradient)
-            value_gradient(self.values, self._value_gradient)
+            self._logit_gradient[:] = surrogate.gradient()
+            self._value_gradient[:] = by_value()
             self._functions.step()
-        self.policy = torch.softmax(self.logits, -1)
+        self.policy = softmax(self.logits)
         # As in RLlib, the mean divergence over the epochs, each measured before its step.
-        divergence = kept * (before - log_policies / self.settings.epochs)
-        self._adapt(divergence.flatten(1).cumsum(1)[:, -1, None, None])
+        self._adapt(_over_cells(visited * surrogate.divergence) / self.settings.epochs)
 
-    def _value_loss(self, decisions: Decisions) -> ValueGradient:
-        states, settings = self.values.shape[1], self.settings
-        if settings.value_clip is None:
-            return squared_error(decisions, states, settings.value_coefficient)
-        return clipped_squared_error(decisions, states, settings.value_coefficient, settings.value_clip)
+    def _value_loss(self, cells: Cells, returns: Tensor, visited: Tensor, totals: Tensor) -> ValueGradient:
+        coefficient, clip = self.settings.value_coefficient, self.settings.value_clip
+        if clip is None:
+            return squared_error(self.values, visited, totals, coefficient)
+        return clipped_squared_error(self.values, cells, returns, coefficient, clip)
 
-    def _advantage_sums(self, decisions: Decisions) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean positive and negative advantage by (state, action), and share of visits by state [run, state, 1].
+    def _advantages(self, cells: Cells, returns: Tensor, visits: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+        """Positive and negative advantages, summed by cell and divided by the number of all: [action, run, state] each.
 
         Advantages are returns minus values (GAE with lambda = gamma = 1), standardised over the batch.
+        visits, totals: number of decisions and sum of their returns, in the same way.
         """
-        runs, states, actions = self.logits.shape
-        samples = decisions.state.shape[1]
-        advantage = decisions.return_to_go - self.values.gather(1, decisions.state)
-        # Running sums, not `mean`, which splits the long batch of a lone run among threads.
-        advantage -= advantage.cumsum(1)[:, -1:] / samples
-        deviation = ((advantage * advantage).cumsum(1)[:, -1:] / samples).sqrt().clamp_min(1e-4)
-        advantage /= deviation * samples
-        cells = decisions.state * actions + decisions.action
-        gains, losses = (
-            sum_by_cell(cells, part, states * actions).view(runs, states, actions)
-            for part in (advantage.clamp_min(0), advantage.clamp_max(0))
-        )
-        return gains, losses, sum_by_cell(decisions.state, None, states)[..., None] / samples
+        decided = len(returns) // len(self.values)
+        baseline = self.values + _over_cells(totals - visits * self.values)
+        advantage = returns - cells.at(baseline.expand_as(visits))
+        deviation = _over_cells(cells.sum(advantage * advantage) / decided).sqrt().clamp_min(1e-4)
+        gains = cells.sum(advantage.clamp_min_(0)) / decided
+        return gains / deviation, (totals - visits * baseline - gains) / deviation
 
     def _adapt(self, divergence: Tensor) -> None:
         target, coefficient = self.settings.kl_target, self._kl_coefficient
@@ -114,23 +111,47 @@ class PPOLeader:
         coefficient[divergence < 0.5 * target] *= 0.5
 
 
+def _over_cells(by_cell: Tensor) -> Tensor:
+    """Each run's sum: [action, run, state] or [run, state] -> [run, 1]."""
+    # Running sums, not `sum`, which adds in another order for other shapes of the pack.
+    by_state = reduce(torch.add, by_cell) if by_cell.dim() > 2 else by_cell
+    return by_state.cumsum(1)[:, -1:]
+
+
 class Surrogate:
-    """Minus PPO's clipped surrogate plus the KL penalty, a function of the log-policy [run, state, action].
+    """Minus PPO's clipped surrogate plus the KL penalty, a function of logits [action, run, state].
 
     The surrogate mean(min(r A, clip(r, 1-c, 1+c) A)) with ratio r = p / p_before is, summed by (state,
     action), gains · min(r, 1+c) + losses · max(r, 1-c), where gains and losses are the mean positive and
-    negative advantages. The penalty's weights are coefficient · visits · p_before.
+    negative advantages. The penalty is that of KL(p_before || p) in each state, weighted by [run, state].
+
+    divergence: that KL of the logits as they were in each call of `gradient`, summed over the calls: [run, state].
     """
 
-    def __init__(self, before: Tensor, gains: Tensor, losses: Tensor, penalty: Tensor, clip: float) -> None:
-        self._before = before
-        self._minus_gains, self._minus_losses, self._minus_penalty = -gains, -losses, -penalty
-        self._ceiling, self._floor = torch.tensor(1 + clip), torch.tensor(1 - clip)
-        self._ratio, self._by_log_policy = torch.empty_like(before), torch.empty_like(before)
+    def __init__(self, logits: Tensor, gains: Tensor, losses: Tensor, penalty: Tensor, clip: float) -> None:
+        self._xp, self._logits = library_of(logits), array_of(logits)
+        self._gains, self._losses, self._both = map(array_of, (gains, losses, gains + losses))
+        self._before = log_softmax(self._xp, self._logits)
+        self._policy_before = self._xp.exp(self._before)
+        self._penalty = array_of(penalty) * self._policy_before
+        self._ceiling, self._floor = 1 + clip, 1 - clip
+        self._log_ratios = self._xp.zeros_like(self._logits)
 
-    def gradient(self, log_policy: Tensor, out: Tensor) -> None:
-        """Gradient in the logits, [run, state, action], into `out`."""
-        ratio = torch.sub(log_policy, self._before, out=self._ratio).exp_()
-        gradient = torch.mul(self._minus_gains, ratio <= self._ceiling, out=self._by_log_policy)
-        gradient.add_(self._minus_losses * (ratio >= self._floor)).mul_(ratio).add_(self._minus_penalty)
-        logit_gradient(gradient, log_policy.exp(), out=out)
+    def gradient(self) -> Any:
+        """Gradient in the logits, an array [action, run, state]."""
+        xp = self._xp
+        log_ratio = log_softmax(xp, self._logits) - self._before
+        self._log_ratios += log_ratio
+        ratio = xp.exp(log_ratio)
+        # Where the ratio is clipped, it is constant.
+        slope = xp.where(ratio > self._ceiling, self._losses, self._both)
+        slope = xp.where(ratio < self._floor, self._gains, slope)
+        slope *= ratio
+        slope += self._penalty
+        return logit_gradient(-slope, ratio * self._policy_before)
+
+    @property
+    def divergence(self) -> Tensor:
+        """See the class."""
+        by_action = tensor_of(self._policy_before * -self._log_ratios)
+        return reduce(torch.add, by_action.unbind())

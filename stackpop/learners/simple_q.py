@@ -61,7 +61,7 @@ class SimpleQLeader:
         self._exploration, self._draws = (
             Streams(seeds, phase) for phase in (Phase.LEADER_EXPLORATION, Phase.LEADER_REPLAY)
         )
-        self._adam = Adam(self.q, torch.tensor([s.lr for s in settings], dtype=self.q.dtype))
+        self._adam = Adam(self.q, spread(torch.tensor([s.lr for s in settings], dtype=self.q.dtype), self.q))
         self._replay: Replay | None = None
         self._refresh(0)
 
@@ -92,7 +92,8 @@ class SimpleQLeader:
         if self.settings.loss == "huber":
             error.clamp_(-1, 1)
         errors = sum_by_cell(transition, error, expected[0].numel()).view_as(expected).cumsum(-1)[..., -1]
-        self._adam.step(errors.view_as(self.q) / transition.shape[1])
+        torch.div(errors.view_as(self.q), transition.shape[1], out=self._adam.gradient)
+        self._adam.step()
 
     def _refresh(self, steps: int) -> None:
         """Bootstrap from the present table from now on; past the last step, "state" `states`, nothing is earned."""

@@ -6,25 +6,47 @@ sums per (state, action) alone, so the losses here take those sums instead of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import operator
+from collections.abc import Sequence
 from functools import reduce
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from stackpop.games.play import in_a_row
+
 INIT_SCALE = 0.01
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """Everything a population decided in a batch, one entry a decision.
+class Cells:
+    """The cell (action, run, state) of every decision in a batch: the losses here need no more than sums over these.
 
-    state, action: [run, sample]; return_to_go: [run, sample] what was earned from there on.
+    Sums add step after step, and within a step env after env, so that a run's bits do not depend on the pack.
     """
 
-    state: Tensor
-    action: Tensor
-    return_to_go: Tensor
+    def __init__(self, state: Tensor, action: Tensor, shape: Sequence[int]) -> None:
+        """Cells of decisions [run, env, step] in tables of a shape (action, run, state)."""
+        _, runs, states = self.shape = tuple(shape)
+        first = torch.arange(0, runs * states, states)[:, None, None]
+        self._layout = state.shape[-1], runs, state.shape[1]
+        self._index = in_a_row((action * (runs * states)).add_(first).add_(state))  # [decision]
+
+    def sum(self, weights: Tensor | None = None) -> Tensor:
+        """Sums of weights [decision], or how many decisions there are: [action, run, state]."""
+        parts = torch.ones((), dtype=torch.float64).expand(self._index.shape) if weights is None else weights
+        sums = torch.zeros(math.prod(self.shape), dtype=torch.float64)
+        return sums.scatter_add_(0, self._index, parts).view(self.shape)
+
+    def at(self, table: Tensor) -> Tensor:
+        """What tables [action, run, state] hold for each decision: [decision]."""
+        return table.flatten().index_select(0, self._index)
+
+    def by_run(self, values: Tensor) -> Tensor:
+        """Each run's decisions together: [decision] -> [run, step · env]."""
+        return values.view(self._layout).transpose(0, 1).flatten(1)
 
 
 def normalised_init(normals: Tensor) -> Tensor:
@@ -48,36 +70,47 @@ def greedy(values: Tensor) -> Tensor:
     return chosen.to(values.dtype).add_((largest - largest)[..., None])  # plus 0 or NaN
 
 
+def first_of_largest(values: Tensor) -> Tensor:
+    """The action of largest value, of equal ones the first: [..., action] -> [...] int64."""
+    # Action by action: over an axis this short, torch's own reductions need several times as long.
+    first, *others = values.unbind(-1)
+    action = torch.zeros(first.shape, dtype=torch.int64)
+    for k, each in enumerate(others, 1):
+        action.masked_fill_(each > first, k)
+        first = torch.maximum(first, each)
+    return action
+
+
 def softmax(logits: Tensor) -> Tensor:
     """`torch.softmax` over the last axis, action by action, which is far faster where there are many short rows."""
     weights = (logits - reduce(torch.maximum, logits.unbind(-1))[..., None]).exp_()
     return weights.div_(reduce(torch.add, weights.unbind(-1))[..., None])
 
 
-def sum_by_cell(cells: Tensor, weights: Tensor | None, size: int) -> Tensor:
-    """Sum the weights (or count) of each run's samples by cell: [run, sample] -> [run, size].
+def sum_by_cell(cells: Tensor, weights: Tensor, size: int) -> Tensor:
+    """Sum the weights of each run's samples by cell: [run, sample] -> [run, size].
 
     A sequential sum in sample order, so that a run's bits do not depend on the pack.
     """
-    runs = cells.shape[0]
-    flat = (cells + torch.arange(runs)[:, None] * size).flatten()
-    sums = torch.bincount(flat, None if weights is None else weights.flatten(), minlength=runs * size)
-    return sums.view(runs, size).to(torch.float64)  # counts too: integers times a number would be float32
+    return torch.zeros(cells.shape[0], size, dtype=torch.float64).scatter_add_(1, cells, weights)
 
 
-def logit_gradient(log_policy_gradient: Tensor, policy: Tensor, out: Tensor | None = None) -> Tensor:
-    """Gradient in the logits from that in the log-probabilities: g - policy · sum(g), [..., action]."""
-    # Term by term, not by a reduction, so that a row's bits do not depend on the rows beside it.
-    total = log_policy_gradient[..., :1]
-    for k in range(1, policy.shape[-1]):
-        total = total + log_policy_gradient[..., k : k + 1]
-    return torch.sub(log_policy_gradient, policy * total, out=out)
+def log_softmax(xp: ModuleType, logits: Any) -> Any:
+    """Logarithm of the softmax over the first axis, action by action: [action, ...] arrays of the library xp."""
+    shifted = logits - reduce(xp.maximum, logits)
+    return shifted - xp.log(reduce(operator.add, xp.exp(shifted)))
+
+
+def logit_gradient(log_policy_gradient: Any, policy: Any) -> Any:
+    """Gradient in the logits from that in the log-probabilities: g - policy · sum(g), [action, ...] arrays."""
+    return log_policy_gradient - policy * reduce(operator.add, log_policy_gradient)
 
 
 def reinforce_gradient(policy: Tensor, returns: Tensor, samples: int) -> Tensor:
     """Gradient of the REINFORCE loss -mean(log p(a|s) · R) in the logits.
 
-    policy: [..., state, action] probabilities; returns: [..., state, action], the sum of R over the samples of each
+    policy: [action, ...] probabilities; returns: [action, ...], the sum of R over the samples of each
     cell; samples: how many samples the mean is over. (Williams, 1992.)
     """
-    return logit_gradient(returns / -samples, policy)
+    gradient: Tensor = logit_gradient(returns / -samples, policy)
+    return gradient

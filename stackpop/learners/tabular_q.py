@@ -147,9 +147,8 @@ class LearningEpisodes:
     @cached_property
     def rounds(self) -> Rounds:
         """Play of the paid games."""
-        outcomes = self.outcomes[..., -self.game.rounds :].long()
-        rewards = (_payoffs(self.game, player, outcomes) for player in (LEADER, FOLLOWER))
-        return Rounds(_worlds_before(outcomes, self.game.rounds), outcomes, *rewards)
+        worlds = 1 + self.outcomes[..., -self.game.rounds :].long()
+        return Rounds(self.game, torch.nn.functional.pad(worlds, (1, 0)))
 
 
 def _worlds_before(outcomes: Tensor, rounds: int) -> Tensor:

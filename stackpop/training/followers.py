@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stackpop.evaluation import ExactValues, mean_return
 from stackpop.games import FOLLOWER, GameBatch, all_tables, table_returns
-from stackpop.games.play import Rounds, by_policy, by_table, play_rounds, returns_to_go
+from stackpop.games.play import Rounds, by_policy, by_table, look_up, play_rounds, returns_to_go
 from stackpop.learners import (
     ContextualFollower,
     ContextualSettings,
@@ -94,9 +94,8 @@ def _curves(truth: ExactValues, shortfall: Tensor, returns: Tensor, sampled: Rou
 
 def learn(game: GameBatch, follower: ContextualFollower, contexts: Tensor, rounds: Rounds) -> None:
     """One follower update on episodes that were played in some contexts [run, env, ...]."""
-    states = game.follower_observation[rounds.worlds]
-    actions = rounds.outcomes.div(game.rows, rounding_mode="floor")
-    follower.update(contexts, states, actions, returns_to_go(rounds.follower_rewards))
+    states = look_up(game.follower_observation, rounds.worlds)
+    follower.update(contexts, states, rounds.follower_actions, returns_to_go(rounds.follower_rewards))
 
 
 def _table_draws(game: GameBatch, settings: ContextualSettings) -> int:

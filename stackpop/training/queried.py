@@ -22,6 +22,8 @@ from stackpop.games.play import (
     by_policy,
     by_table,
     committed_leader,
+    in_sequence,
+    look_up,
     play_rounds,
     returns_to_go,
 )
@@ -175,7 +177,7 @@ def leader_batch(game: GameBatch, episodes: LeaderEpisodes, spec: RunSpec) -> Ba
     if spec.commitment == "replay":
         unpaid[..., -1] = returns_to_go(rounds.leader_rewards)[..., 0]
         return Batch(asked, answers, unpaid)
-    played = game.leader_observation[rounds.worlds], rounds.outcomes % game.rows, rounds.leader_rewards
+    played = look_up(game.leader_observation, rounds.worlds), rounds.leader_actions, rounds.leader_rewards
     if spec.hidden_queries:
         return Batch(*played)
-    return Batch(*(torch.cat(pair, -1) for pair in zip((asked, answers, unpaid), played, strict=True)))
+    return Batch(*map(in_sequence, (asked, answers, unpaid), played))

@@ -32,6 +32,8 @@ LAST_BELOW_ONE = 1 - 2**-53
 def agree(rounds: Rounds, run: int, env: int, rows: int, slow: list[SlowRound]) -> None:
     assert rounds.worlds[run, env].tolist() == [r.world for r in slow]
     assert rounds.outcomes[run, env].tolist() == [r.a + rows * r.b for r in slow]
+    assert rounds.leader_actions[run, env].tolist() == [r.a for r in slow]
+    assert rounds.follower_actions[run, env].tolist() == [r.b for r in slow]
     assert rounds.leader_rewards[run, env].tolist() == [r.leader_reward for r in slow]
     assert rounds.follower_rewards[run, env].tolist() == [r.follower_reward for r in slow]
 
@@ -72,10 +74,10 @@ def test_each_episode_gets_its_own_context() -> None:
 def test_players_may_give_actions_they_keep() -> None:
     generator = torch.Generator().manual_seed(2)
     batch = GameBatch.of([random_game(generator, 2, 2, "joint", rounds=3)])
-    script = torch.tensor([[[0, 1, 1]]])  # [run, env, round], both players' actions
-    rounds = play_rounds(batch, 1, *[lambda t, _: script[..., t : t + 1]] * 2)
+    script = torch.tensor([[0], [1], [1]])  # [round, episode], both players' actions
+    rounds = play_rounds(batch, 1, *[lambda t, _: script[t]] * 2)
     assert rounds.outcomes.tolist() == [[[0, 3, 3]]]
-    assert script.tolist() == [[[0, 1, 1]]]
+    assert script.tolist() == [[0], [1], [1]]
 
 
 @pytest.mark.parametrize("memory", MEMORIES)

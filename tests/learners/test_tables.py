@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from stackpop.games.play import in_a_row
+from stackpop.learners.arrays import tensor_of
 from stackpop.learners.tables import (
     INIT_SCALE,
+    Cells,
+    first_of_largest,
     greedy,
+    log_softmax,
     logit_gradient,
     normalised_init,
     reinforce_gradient,
@@ -20,35 +26,53 @@ from support import random_batch
 def test_the_reinforce_gradient_is_that_of_one_loss_a_sample() -> None:
     generator = torch.Generator().manual_seed(1)
     runs, states, actions, samples = 4, 3, 5, 40
-    logits = torch.randn(runs, states, actions, generator=generator, dtype=torch.float64, requires_grad=True)
-    batch = random_batch(generator, runs, samples, states, actions).decisions
-    cells = batch.state * actions + batch.action
-    row = torch.arange(runs)[:, None]
-    loss = -(torch.log_softmax(logits, -1)[row, batch.state, batch.action] * batch.return_to_go).mean(1).sum()
+    logits = torch.randn(actions, runs, states, generator=generator, dtype=torch.float64, requires_grad=True)
+    batch = random_batch(generator, runs, samples, states, actions)
+    run = torch.arange(runs)[:, None, None]
+    loss = -(torch.log_softmax(logits, 0)[batch.action, run, batch.state] * batch.return_to_go).mean(1).sum()
     (expected,) = torch.autograd.grad(loss, logits)
-    sums = sum_by_cell(cells, batch.return_to_go, states * actions).view(runs, states, actions)
-    torch.testing.assert_close(
-        reinforce_gradient(torch.softmax(logits.detach(), -1), sums, samples), expected, rtol=1e-12, atol=1e-13
-    )
+    sums = Cells(batch.state, batch.action, logits.shape).sum(in_a_row(batch.return_to_go))
+    found = reinforce_gradient(torch.softmax(logits.detach(), 0), sums, samples)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_the_logit_gradient_is_the_chain_rule_through_log_softmax() -> None:
     generator = torch.Generator().manual_seed(2)
-    logits = (3 * torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)).requires_grad_()
-    weights = torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)
-    log_policy = torch.log_softmax(logits, -1)
+    logits = (3 * torch.randn(3, 2, 4, generator=generator, dtype=torch.float64)).requires_grad_()
+    weights = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64)
+    log_policy = torch.log_softmax(logits, 0)
     (expected,) = torch.autograd.grad((weights * log_policy).sum(), logits)
-    out = torch.empty_like(expected)
-    found = logit_gradient(weights, log_policy.detach().exp(), out=out)
+    found = logit_gradient(weights, log_policy.detach().exp())
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
-    assert found is out
+
+
+@pytest.mark.parametrize("actions", [1, 2, 5])
+def test_the_log_softmax_is_that_of_torch(actions: int) -> None:
+    logits = torch.randn(actions, 3, 4, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    logits *= torch.tensor([1e-3, 1, 30, 1e4], dtype=torch.float64)
+    for xp, array in ((np, logits.numpy()), (torch, logits)):
+        found = tensor_of(log_softmax(xp, array))
+        torch.testing.assert_close(found, torch.log_softmax(logits, 0), rtol=1e-13, atol=1e-15)
+
+
+def test_cells_keep_runs_states_and_actions_apart() -> None:
+    state = torch.tensor([[[0, 1], [0, 0]], [[1, 1], [1, 0]]])  # [run, env, step]
+    action = torch.tensor([[[0, 0], [0, 1]], [[2, 2], [0, 0]]])
+    weights = torch.tensor([[[1.0, 2.0], [4.0, 8.0]], [[16.0, 32.0], [64.0, 128.0]]], dtype=torch.float64)
+    cells = Cells(state, action, (3, 2, 2))
+    row = in_a_row(weights)
+    assert row.tolist() == [1, 4, 16, 64, 2, 8, 32, 128]
+    assert cells.sum(row).tolist() == [[[5, 2], [128, 64]], [[8, 0], [0, 0]], [[0, 0], [0, 48]]]
+    assert cells.sum().tolist() == [[[2, 1], [1, 1]], [[1, 0], [0, 0]], [[0, 0], [0, 2]]]
+    table = torch.arange(12).view(3, 2, 2)
+    assert cells.at(table).tolist() == [0, 0, 11, 3, 1, 4, 11, 2]
+    assert cells.by_run(row).tolist() == [[1, 4, 2, 8], [16, 64, 32, 128]]
 
 
 def test_sums_by_cell_keep_the_runs_apart() -> None:
     cells = torch.tensor([[0, 2, 0, 2], [1, 1, 1, 1]])
     weights = torch.tensor([[1.0, 2.0, 4.0, 8.0], [1.0, -1.0, 0.5, 16.0]], dtype=torch.float64)
     assert sum_by_cell(cells, weights, 4).tolist() == [[5.0, 0.0, 10.0, 0.0], [0.0, 16.5, 0.0, 0.0]]
-    assert sum_by_cell(cells, None, 4).tolist() == [[2, 0, 2, 0], [0, 4, 0, 0]]
 
 
 def test_initial_weights_of_every_output_have_norm_one_hundredth() -> None:
@@ -66,6 +90,7 @@ def test_greedy_takes_the_first_of_the_largest(actions: int) -> None:
     values = torch.randint(3, (4, 50, actions), generator=torch.Generator().manual_seed(4)).double()
     kept = values.clone()
     assert torch.equal(greedy(values), torch.nn.functional.one_hot(values.argmax(-1), actions).double())
+    assert torch.equal(first_of_largest(values), values.argmax(-1))
     assert torch.equal(values, kept)
 
 
