@@ -115,7 +115,7 @@ def test_state_functions_learn_as_with_autograd_and_torchs_adam() -> None:
     targets = [random(2, states, size) for size in outputs]
     for _ in range(30):
         for output, gradient, target in zip(functions.outputs, functions.gradients, targets, strict=True):
-            gradient.copy_(2 * (output - target))
+            gradient.copy_(2 * (output - target.movedim(-1, 0)))
         functions.step()
     for run, rate in enumerate(rates):
         for network, target, found in zip(networks, targets, functions.outputs, strict=True):
@@ -126,7 +126,7 @@ def test_state_functions_learn_as_with_autograd_and_torchs_adam() -> None:
                 ((tanh_network(layers, torch.eye(states).double()) - target[run]) ** 2).sum().backward()
                 optimiser.step()
             expected = tanh_network(layers, torch.eye(states).double()).detach()
-            torch.testing.assert_close(found[run], expected, rtol=0, atol=1e-3)
+            torch.testing.assert_close(found[:, run].T, expected, rtol=0, atol=1e-3)
 
 
 def test_follower_updates_agree_with_one_loss_a_sample() -> None:
