@@ -74,7 +74,8 @@ def _solve(game: Game) -> tuple[Tensor, ...]:
         best = equilibria.best_responses(game)
         equilibrium, best_response = float(best.leader_optimistic.max()), torch.from_numpy(best.follower_return)
     else:
-        equilibrium, best_response = equilibria.walked_commitment(game)[0], _sampled_best_responses(game)
+        equilibrium = equilibria.walked_commitment(game).optimistic if equilibria.walkable(game) else math.nan
+        best_response = _sampled_best_responses(game)
     return torch.tensor(equilibrium, dtype=torch.float64), best_response, rounding
 
 
