@@ -206,6 +206,35 @@ def test_exact_values_of_the_prisoners_dilemma() -> None:
     assert truth.best_response[0, table] == 28 - 25
 
 
+def test_followers_are_judged_by_all_leader_tables_where_these_are_few() -> None:
+    """2x4 with joint memory: 512 leader tables, and 262,144 of the follower's, of which not all are played."""
+    game = Game(random_payoffs(1, 2, 4), "joint", 2)
+    truth = ExactValues.of([game])
+    assert not truth.enumerated
+    assert torch.equal(truth.answers, all_tables(9, 2))
+    for number in (0, 100, 511):
+        leader = truth.answers[number].tolist()
+        # Of two rounds: the follower's first action leads to one state, and there it takes another.
+        seen = {first: 1 + leader[0] + 2 * first for first in range(4)}
+        most = max(
+            game.payoffs[leader[0]][first][1] + game.payoffs[leader[state]][second][1] - 5
+            for first, state in seen.items()
+            for second in range(4)
+        )
+        assert truth.best_response[0, number].item() == pytest.approx(most)
+
+
+def test_followers_are_judged_by_the_same_sample_in_all_games_of_a_shape() -> None:
+    games = [Game(random_payoffs(seed, 3, 3), "joint", 2) for seed in (1, 2)]
+    one, other = (ExactValues.of([game]) for game in games)
+    assert one.answers.shape == (64, 10)
+    assert len(one.answers.unique(dim=0)) == 64
+    assert torch.equal(one.answers, other.answers)
+    assert one.knows_equilibrium
+    assert one.knows_best_response
+    assert one.answers.float().mean((0, 1)).item() == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("iterations", [1, 7, 500])
 @pytest.mark.parametrize("entries", [1, 5000, BLOCK_ENTRIES, 10 * BLOCK_ENTRIES])
 def test_blocks_cover_every_iteration_once_and_stay_small(iterations: int, entries: int) -> None:

@@ -152,6 +152,17 @@ MISTAKES = {
         "5:41: ",
         "a number, got nothing",
     ),
+    "hidden layers": (
+        f"{HEAD}  space: {{leader.hidden: {{choices: [8, 16]}}}}\nleader: {{network: mlp}}",
+        "5:11: search.space.leader.hidden: expected a number or truth value",
+        "got 'leader.hidden', which is a list; give each list a sweep of its own",
+    ),
+    "unread beside a setting": (
+        f"{HEAD}  space: {{follower.epsilon: {{low: 0.1, high: 0.2}}}}\n"
+        "follower: {oracle: tabular_q, exploration: parameter_noise}",
+        "5:29: search.space.follower.epsilon: expected something else with follower.exploration 'parameter_noise', ",
+        "one of the two",
+    ),
     "start as a section": (f"{HEAD}  start: {{leader.lr: 1}}\n  space: {LR}", "5:10: search.start: expected a list of"),
     "start too long": (
         f"{HEAD}  start: [{', '.join(['{leader.lr: 1}'] * 4)}]\n  space: {LR}",

@@ -11,6 +11,7 @@ from stackpop.equilibria.enumeration import (
     rounding,
 )
 from stackpop.equilibria.ground_truth import GroundTruth, ground_truth, known_commitment, known_truth
+from stackpop.equilibria.judged import judged_tables, judges_all, knows_regret
 from stackpop.equilibria.mixed import is_one_shot, mixed_commitment
 from stackpop.equilibria.resample import resample_commitment
 from stackpop.equilibria.results import BestResponses, PureCommitment, StochasticCommitment
@@ -36,8 +37,11 @@ __all__ = [
     "ground_truth",
     "is_enumerable",
     "is_one_shot",
+    "judged_tables",
+    "judges_all",
     "known_commitment",
     "known_truth",
+    "knows_regret",
     "mixed_commitment",
     "pure_commitment",
     "resample_commitment",
