@@ -94,7 +94,12 @@ def over_answers(policy: Policy, value: Callable[[int, Table], float]) -> float:
     )
 
 
-def by_brute_force(game: Game, policy: Policy, replies: Sequence[Table], replay: bool) -> dict[str, float]:
+def by_brute_force(
+    game: Game, policy: Policy, replies: Sequence[Table], replay: bool, asked: Policy | None = None
+) -> dict[str, float]:
+    """asked: what answers the queries, if it is not the policy itself."""
+    asked = asked or policy
+
     def played(answer: Table) -> Policy:
         return pure(answer, game.rows) if replay else policy
 
@@ -102,14 +107,14 @@ def by_brute_force(game: Game, policy: Policy, replies: Sequence[Table], replay:
         tables = itertools.product(range(game.columns), repeat=game.follower_states)
         return max(follow(game, leader, table)[1] for table in tables)
 
-    greedy = [row.index(max(row)) for row in map(list, policy)]
-    context = int(np.ravel_multi_index(greedy, [game.rows] * len(greedy)))
+    greedy, answers = ([row.index(max(row)) for row in map(list, each)] for each in (policy, asked))
+    context = int(np.ravel_multi_index(answers, [game.rows] * len(answers)))
     greedy_returns = follow(game, pure(greedy, game.rows), replies[context])
     leader, follower = (
-        over_answers(policy, lambda c, answer, p=player: follow(game, played(answer), replies[c])[p])  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
+        over_answers(asked, lambda c, answer, p=player: follow(game, played(answer), replies[c])[p])  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
         for player in (0, 1)
     )
-    best_return = over_answers(policy, lambda _, answer: best(pure(answer, game.rows))) if replay else best(policy)
+    best_return = over_answers(asked, lambda _, answer: best(pure(answer, game.rows))) if replay else best(policy)
     return {
         "leader_return": leader,
         "follower_return": follower,
@@ -131,6 +136,22 @@ def test_exact_values_are_those_of_following_every_episode(
     for run, iteration in itertools.product(range(RUNS), range(ITERATIONS)):
         place = run, iteration
         expected = by_brute_force(games[run], policy[place].tolist(), replies[place].tolist(), replay)
+        assert {name: curve[place].item() for name, curve in found.items()} == pytest.approx(expected, abs=1e-12)
+
+
+@each_shape
+def test_a_leader_with_a_query_bit_is_asked_in_other_states_than_it_plays_in(
+    memory: Memory, rows: int, columns: int, rounds: int
+) -> None:
+    """First come the states of play, then those of the queries."""
+    games = small_games(memory, rows, columns, rounds)
+    played, replies = pairs(games)
+    asked = random_policy(torch.Generator().manual_seed(2), *played.shape)
+    policy = torch.cat([played, asked], 2)
+    found = evaluate(GameBatch.of(games), ExactValues.of(games), policy, replies, replay=False)
+    for place in itertools.product(range(RUNS), range(ITERATIONS)):
+        given = played[place].tolist(), replies[place].tolist(), False, asked[place].tolist()
+        expected = by_brute_force(games[place[0]], *given)
         assert {name: curve[place].item() for name, curve in found.items()} == pytest.approx(expected, abs=1e-12)
 
 

@@ -588,6 +588,13 @@ def test_ids_are_distinct_and_followers_are_shared() -> None:
     assert all(follower.follower.post_updates == 0 for follower in followers)
 
 
+@pytest.mark.parametrize("setting", [{"post_updates": 7}, {"max_regret": 0.5}])
+def test_what_only_leaders_read_makes_no_other_follower(setting: dict[str, object]) -> None:
+    plain, other = hero(), hero(follower={"oracle": "contextual", **setting})
+    assert other.run_id != plain.run_id
+    assert other.follower_spec() == plain.follower_spec()
+
+
 def test_the_exact_oracle_needs_no_follower_training() -> None:
     assert hero(follower=ExactSettings()).follower_spec() is None
 

@@ -13,7 +13,6 @@ from stackpop.spec.check_settings import RawAxes, mapping
 from stackpop.spec.document import Document
 from stackpop.spec.problems import Loc, expectation, remedy, shown
 from stackpop.spec.search import SEARCHABLE, Choices, Number, Range, SearchSettings, SearchSpec, Values
-from stackpop.spec.sections import split_name
 
 RawSpace = Mapping[str, Any]  # setting -> its range as it stands in the file
 Kinds = Mapping[str, Sequence[str]]  # section -> the kinds of it that the sweep uses
@@ -167,8 +166,7 @@ def _candidate(
         return {}
     values = {}
     for name, domain in space.items():
-        section, _ = split_name(name)
-        value = _number(document, name, (*loc, name), raw[name], {section: kinds[section]})
+        value = _number(document, name, (*loc, name), raw[name], kinds)
         if value is not None and not domain.holds(value):
             advice = f"change it or search.space.{name}"
             expected = "a value of its search.space"
