@@ -306,7 +306,11 @@ def solve(
     rounds: Annotated[int, typer.Option(help="Rounds an episode.", min=1)] = 10,
     reward_offset: Annotated[float, typer.Option(help="Added to every payoff of every round.")] = -2.5,
 ) -> None:
-    """Print a game's exact equilibrium values and an optimal commitment."""
+    """Print a game's exact equilibrium values, an optimal pure commitment and the best response to it.
+
+    In larger games (3x3 with joint memory and 5 rounds) only the pure commitment is found, by walking through every way
+    that an episode can go; the values that are left out are named.
+    """
     from stackpop import display
     from stackpop.games import Game, parse_payoffs
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,14 +30,13 @@ from stackpop.games.play import asked_and_played, play_leader
 
 # Entries of the largest intermediate tensor: small enough to stay in a core's cache.
 BLOCK_ENTRIES = 2**18
-SAMPLED_TABLES = 64  # leader tables that stand for all where these are too many
 
 
 @dataclass(frozen=True)
 class ExactValues:
     """Exact values of each run's game.
 
-    answers: [table, leader_state] leader tables: all of them, or in games that are not `enumerated` a sample.
+    answers: [table, leader_state] leader tables: those of `equilibria.judged_tables`, all if the game is `enumerated`.
     equilibrium: [run] the leader's return at the pure equilibrium, if that is known in games of this shape, else NaN.
     best_response: [run, table] the follower's best return against each of the answers, in the same way.
     rounding: [run] follower's returns that differ by no more are equal, summed in another order.
@@ -58,13 +56,13 @@ class ExactValues:
         solved = [_solve(game) for game in games]
         values = (torch.stack(parts) for parts in zip(*solved, strict=True))
         shape = games[0]
-        return ExactValues(_judged_tables(shape), *_known(shape), *values)
+        return ExactValues(torch.from_numpy(equilibria.judged_tables(shape)), *_known(shape), *values)
 
 
 def _known(game: Game) -> tuple[bool, bool, bool]:
     """Whether all tables can be enumerated, and the equilibrium and best responses be found, in games of a shape."""
     enumerated = equilibria.is_enumerable(game)
-    return enumerated, enumerated or equilibria.walkable(game), enumerated or equilibria.walkable(game, SAMPLED_TABLES)
+    return enumerated, enumerated or equilibria.walkable(game), equilibria.knows_regret(game)
 
 
 @lru_cache(maxsize=256)
@@ -74,24 +72,17 @@ def _solve(game: Game) -> tuple[Tensor, ...]:
         best = equilibria.best_responses(game)
         equilibrium, best_response = float(best.leader_optimistic.max()), torch.from_numpy(best.follower_return)
     else:
-        equilibrium, best_response = equilibria.walked_commitment(game)[0], _sampled_best_responses(game)
+        equilibrium = equilibria.walked_commitment(game).optimistic if equilibria.walkable(game) else math.nan
+        best_response = _walked_best_responses(game)
     return torch.tensor(equilibrium, dtype=torch.float64), best_response, rounding
 
 
-def _sampled_best_responses(game: Game) -> Tensor:
-    """The follower's best return against each table of the sample, [table]; NaN where it is too much to find."""
-    tables = _judged_tables(game)
-    if not equilibria.walkable(game, len(tables)):
+def _walked_best_responses(game: Game) -> Tensor:
+    """The follower's best return against each table that it is judged by, [table]; NaN where it is too much to find."""
+    tables = equilibria.judged_tables(game)
+    if not equilibria.knows_regret(game):
         return torch.full((len(tables),), math.nan, dtype=torch.float64)
-    return torch.from_numpy(equilibria.walked_responses(game, tables.numpy()).follower_return)
-
-
-def _judged_tables(game: Game) -> Tensor:
-    """The leader tables that followers are judged by, [table, leader_state]: all, or a sample alike for all runs."""
-    if equilibria.is_enumerable(game):
-        return all_tables(game.leader_states, game.rows)
-    uniforms = np.random.Generator(np.random.Philox(0)).random((SAMPLED_TABLES, game.leader_states))
-    return torch.from_numpy((uniforms * game.rows).astype(np.int64))
+    return torch.from_numpy(equilibria.walked_responses(game, tables).follower_return)
 
 
 def context_chances(policy: Tensor) -> Tensor:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import stackpop as package
 from command import TINY, Answer, scheduler, stackpop, started, until, worker
 from stackpop.cli import main
-from stackpop.games import MATRICES
+from stackpop.games import LEADER, MATRICES, Game, GameBatch, parse_payoffs, table_returns
 from stackpop.results import TrainingResult
 from stackpop.spec import SweepSpec, parse_sweep
 from stackpop.store import ResultsWriter, open_results
@@ -118,6 +119,27 @@ def test_solve_names_the_states(call: Call) -> None:
     leader, follower = answer.out.splitlines()[-2:]
     assert re.findall(r"(\w+): \d", leader) == ["start", "0", "1", "2"]  # the follower's actions
     assert re.findall(r"(\w+): \d", follower) == ["start", "0", "1"]  # the leader's
+
+
+EXIT = "3,3 0,4 0,0 / 4,0 1,1 0,0 / 0,0 0,0 0.5,0.5"
+
+
+def test_solve_a_game_whose_tables_are_too_many(call: Call) -> None:
+    """3x3 with joint memory: the pure commitment is told, what is not is named, and the tables earn the value."""
+    answer = call("solve", EXIT, "--rounds", "5", "--reward-offset", "0")
+    assert answer.code == 0
+    unknown, _, leader, follower = answer.out.splitlines()[-4:]
+    assert "too many tables: optimum of the resampling protocol, behavioural commitment" in unknown
+    assert "mixed" not in answer.out
+    tables = (tuple(map(int, re.findall(r": (\d)", line))) for line in (leader, follower))
+    game = GameBatch.of([Game(parse_payoffs(EXIT), "joint", 5, 0.0)])
+    returns = table_returns(game, *(torch.tensor([table]) for table in tables))
+    assert f"{returns[0, LEADER]:.4f}" == "18.0000"
+    assert answer.out.count("18.0000") == 4  # whichever way ties are broken, and with no offset
+
+
+def test_solve_says_what_is_too_large_to_walk_through(call: Call) -> None:
+    check_mistake(call("solve", EXIT), "3x3", "to walk through", "3^10 leader tables", "fewer actions or rounds")
 
 
 def test_sweep_says_what_it_does_and_ends_with_a_table(finished: tuple[Path, Answer]) -> None:

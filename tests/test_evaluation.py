@@ -94,7 +94,12 @@ def over_answers(policy: Policy, value: Callable[[int, Table], float]) -> float:
     )
 
 
-def by_brute_force(game: Game, policy: Policy, replies: Sequence[Table], replay: bool) -> dict[str, float]:
+def by_brute_force(
+    game: Game, policy: Policy, replies: Sequence[Table], replay: bool, asked: Policy | None = None
+) -> dict[str, float]:
+    """asked: what answers the queries, if it is not the policy itself."""
+    asked = asked or policy
+
     def played(answer: Table) -> Policy:
         return pure(answer, game.rows) if replay else policy
 
@@ -102,14 +107,14 @@ def by_brute_force(game: Game, policy: Policy, replies: Sequence[Table], replay:
         tables = itertools.product(range(game.columns), repeat=game.follower_states)
         return max(follow(game, leader, table)[1] for table in tables)
 
-    greedy = [row.index(max(row)) for row in map(list, policy)]
-    context = int(np.ravel_multi_index(greedy, [game.rows] * len(greedy)))
+    greedy, answers = ([row.index(max(row)) for row in map(list, each)] for each in (policy, asked))
+    context = int(np.ravel_multi_index(answers, [game.rows] * len(answers)))
     greedy_returns = follow(game, pure(greedy, game.rows), replies[context])
     leader, follower = (
-        over_answers(policy, lambda c, answer, p=player: follow(game, played(answer), replies[c])[p])  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
+        over_answers(asked, lambda c, answer, p=player: follow(game, played(answer), replies[c])[p])  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
         for player in (0, 1)
     )
-    best_return = over_answers(policy, lambda _, answer: best(pure(answer, game.rows))) if replay else best(policy)
+    best_return = over_answers(asked, lambda _, answer: best(pure(answer, game.rows))) if replay else best(policy)
     return {
         "leader_return": leader,
         "follower_return": follower,
@@ -131,6 +136,22 @@ def test_exact_values_are_those_of_following_every_episode(
     for run, iteration in itertools.product(range(RUNS), range(ITERATIONS)):
         place = run, iteration
         expected = by_brute_force(games[run], policy[place].tolist(), replies[place].tolist(), replay)
+        assert {name: curve[place].item() for name, curve in found.items()} == pytest.approx(expected, abs=1e-12)
+
+
+@each_shape
+def test_a_leader_with_a_query_bit_is_asked_in_other_states_than_it_plays_in(
+    memory: Memory, rows: int, columns: int, rounds: int
+) -> None:
+    """First come the states of play, then those of the queries."""
+    games = small_games(memory, rows, columns, rounds)
+    played, replies = pairs(games)
+    asked = random_policy(torch.Generator().manual_seed(2), *played.shape)
+    policy = torch.cat([played, asked], 2)
+    found = evaluate(GameBatch.of(games), ExactValues.of(games), policy, replies, replay=False)
+    for place in itertools.product(range(RUNS), range(ITERATIONS)):
+        given = played[place].tolist(), replies[place].tolist(), False, asked[place].tolist()
+        expected = by_brute_force(games[place[0]], *given)
         assert {name: curve[place].item() for name, curve in found.items()} == pytest.approx(expected, abs=1e-12)
 
 
@@ -204,6 +225,35 @@ def test_exact_values_of_the_prisoners_dilemma() -> None:
     assert truth.best_response.shape == (2, 32)
     table = int("10011", 2)
     assert truth.best_response[0, table] == 28 - 25
+
+
+def test_followers_are_judged_by_all_leader_tables_where_these_are_few() -> None:
+    """2x4 with joint memory: 512 leader tables, and 262,144 of the follower's, of which not all are played."""
+    game = Game(random_payoffs(1, 2, 4), "joint", 2)
+    truth = ExactValues.of([game])
+    assert not truth.enumerated
+    assert torch.equal(truth.answers, all_tables(9, 2))
+    for number in (0, 100, 511):
+        leader = truth.answers[number].tolist()
+        # Of two rounds: the follower's first action leads to one state, and there it takes another.
+        seen = {first: 1 + leader[0] + 2 * first for first in range(4)}
+        most = max(
+            game.payoffs[leader[0]][first][1] + game.payoffs[leader[state]][second][1] - 5
+            for first, state in seen.items()
+            for second in range(4)
+        )
+        assert truth.best_response[0, number].item() == pytest.approx(most)
+
+
+def test_followers_are_judged_by_the_same_sample_in_all_games_of_a_shape() -> None:
+    games = [Game(random_payoffs(seed, 3, 3), "joint", 2) for seed in (1, 2)]
+    one, other = (ExactValues.of([game]) for game in games)
+    assert one.answers.shape == (64, 10)
+    assert len(one.answers.unique(dim=0)) == 64
+    assert torch.equal(one.answers, other.answers)
+    assert one.knows_equilibrium
+    assert one.knows_best_response
+    assert one.answers.float().mean((0, 1)).item() == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("iterations", [1, 7, 500])

@@ -83,7 +83,7 @@ def test_libraries_stay_where_they_belong(path: Path) -> None:
 
 
 def test_learning_never_sees_the_solver() -> None:
-    seeing = {path.name for path in (PACKAGE / "learners").glob("*.py") if "equilibria" in str(imports(path))}
+    seeing = {path.name for path in (PACKAGE / "learners").rglob("*.py") if "equilibria" in str(imports(path))}
     assert seeing == {"exact.py"}
 
 

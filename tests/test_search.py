@@ -152,6 +152,17 @@ MISTAKES = {
         "5:41: ",
         "a number, got nothing",
     ),
+    "hidden layers": (
+        f"{HEAD}  space: {{leader.hidden: {{choices: [8, 16]}}}}\nleader: {{network: mlp}}",
+        "5:11: search.space.leader.hidden: expected a number or truth value",
+        "got 'leader.hidden', which is a list; give each list a sweep of its own",
+    ),
+    "unread beside a setting": (
+        f"{HEAD}  space: {{follower.epsilon: {{low: 0.1, high: 0.2}}}}\n"
+        "follower: {oracle: tabular_q, exploration: parameter_noise}",
+        "5:29: search.space.follower.epsilon: expected something else with follower.exploration 'parameter_noise', ",
+        "one of the two",
+    ),
     "start as a section": (f"{HEAD}  start: {{leader.lr: 1}}\n  space: {LR}", "5:10: search.start: expected a list of"),
     "start too long": (
         f"{HEAD}  start: [{', '.join(['{leader.lr: 1}'] * 4)}]\n  space: {LR}",
@@ -542,7 +553,7 @@ def test_failed_candidate_is_told_as_failed_and_the_search_goes_on(
     assert (found.status == xr.where(found.leader_lr > 1, Status.FAILED, Status.DONE)).all()
     assert [value is None for value in told.values()] == failed[:12].tolist()
     first = int(np.flatnonzero(failed)[0])
-    assert warnings[0] == f"trial {first} (leader.lr=1.7e+308) counts as failed: 4 of its 4 runs did"
+    assert warnings[0] == f"trial {first} (leader.lr=1.7e+308) counts as failed: 4 of its 4 runs failed or were blocked"
     assert len(warnings) == failed[:12].sum()
 
     told.clear()
@@ -550,6 +561,26 @@ def test_failed_candidate_is_told_as_failed_and_the_search_goes_on(
     assert len(retried.plans[0].pending) == 4 * failed.sum()
     assert list(told) == list(range(12))
     xr.testing.assert_equal(found, bits(store))
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_search_goes_on_past_trials_that_are_blocked(client: Client, tmp_path: Path, method: str) -> None:
+    """Every follower regrets something: no leader starts, and all candidates are tried none the less, once each."""
+    text, store = SEARCH if method == "tpe" else RANDOM, tmp_path / "s.zarr"
+    spec = search(text, follower__max_regret=0.0, search__trials=6)
+    for _ in range(2):  # blocked runs are looked at again, as more regret may be allowed by then
+        told = run(client, spec, store)
+        found = bits(store)
+        assert (found.status == Status.BLOCKED).all()
+        assert found.leader_lr.notnull().all()
+        warned = [line for line in told.warnings if "counts as failed: 4 of its 4 runs failed or were blocked" in line]
+        assert len(warned) == (4 if method == "tpe" else 0)  # nothing is chosen after the last two
+    with xr.open_zarr(store) as results:
+        assert best_trials(results).objective.isnull().all()
+    run(client, search(text, follower__max_regret=1e9, search__trials=6), store)
+    after = bits(store)
+    assert (after.status == Status.DONE).all()
+    np.testing.assert_array_equal(after.leader_lr, found.leader_lr)
 
 
 @pytest.mark.parametrize(("rates", "status"), [("[1.6e+308, 1.7e+308]", Status.FAILED), ("[0.1, 1]", Status.DONE)])

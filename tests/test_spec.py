@@ -23,6 +23,7 @@ from stackpop.spec.document import dump
 from stackpop.store.schema import GROUND_TRUTH, LEADER_VARIABLES, RUN_VARIABLES
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
+FOUR_BY_FOUR = [[[1, 2]] * 4] * 4
 THREE_BY_THREE = "[[[1, 2], [1, 2], [1, 2]], [[1, 2], [1, 2], [1, 2]], [[1, 2], [1, 2], [1, 2]]]"
 
 
@@ -211,7 +212,29 @@ MISTAKES = {
         "leave it out",
     ),
     "no hidden layers": (
-        "matrix: hero\nleader: {network: mlp, hidden: []}", "2:32", "leader.hidden: expected a list of at least 1", "",
+        "matrix: hero\nleader: {network: mlp, hidden: []}", "2:32",
+        "leader.hidden: expected a list of at least 1, got an empty list", "leave it out",
+    ),
+    "hidden layers of nothing": (
+        "matrix: hero\nleader: {network: mlp, hidden: [0]}", "2:33", "leader.hidden[0]: expected a number above 0", "",
+    ),
+    "hidden layers of words": (
+        "matrix: hero\nleader: {network: mlp, hidden: [a]}", "2:33",
+        "leader.hidden[0]: expected a whole number", "",
+    ),
+    "hidden layers along an axis": (
+        "matrix: hero\nleader: {network: mlp}\naxes: {leader.hidden: [8, 16]}", "3:8",
+        "axes.leader.hidden: expected a setting of one value, got 'leader.hidden', which is a list", "sweep of its own",
+    ),
+    "a limit of a regret that is not known": (
+        f"payoffs: {{big: {FOUR_BY_FOUR}}}\nmatrix: big\nfollower: {{network: mlp, max_regret: 0.5}}", "3:38",
+        "follower.max_regret: expected something else with matrix 'big', got 0.5: its best responses are too many",
+        "leave it out",
+    ),
+    "limits of a regret that is not known in longer games": (
+        f"payoffs: {{big: {FOUR_BY_FOUR}}}\naxes: {{matrix: [hero, big], game.rounds: [2, 10], "
+        "follower.max_regret: [2]}\nfollower: {network: mlp}", "2:73", "axes.follower.max_regret[0]: expected",
+        "fewer rounds",
     ),
     "a hidden layer of nothing": (
         "matrix: hero\nleader: {network: mlp, hidden: [8, 0]}", "2:36",
@@ -563,6 +586,13 @@ def test_ids_are_distinct_and_followers_are_shared() -> None:
     assert len({run.run_id for run in runs}) == len(runs) == len(followers)
     assert len({follower.follower_id for follower in followers}) == 16  # matrix, follower.lr, rounds and seed
     assert all(follower.follower.post_updates == 0 for follower in followers)
+
+
+@pytest.mark.parametrize("setting", [{"post_updates": 7}, {"max_regret": 0.5}])
+def test_what_only_leaders_read_makes_no_other_follower(setting: dict[str, object]) -> None:
+    plain, other = hero(), hero(follower={"oracle": "contextual", **setting})
+    assert other.run_id != plain.run_id
+    assert other.follower_spec() == plain.follower_spec()
 
 
 def test_the_exact_oracle_needs_no_follower_training() -> None:

@@ -384,6 +384,32 @@ def test_leaders_of_a_follower_that_is_not_good_enough_are_blocked(client: Clien
         assert (results.error == "").all()
 
 
+@pytest.mark.parametrize(("columns", "judges"), [(4, "all 512 leader tables"), (8, "a sample of 64 leader tables")])
+def test_what_blocks_a_leader_in_a_larger_game_tells_what_its_follower_was_judged_by(
+    client: Client, tmp_path: Path, columns: int, judges: str
+) -> None:
+    """No table could hold the contexts of 2x8 with joint memory, nor be checked against all of the leader's."""
+    payoffs = [[[0, (3 * column + row) % 5] for column in range(columns)] for row in range(2)]
+    text = f"""\
+payoffs: {{wide: {payoffs}}}
+matrix: wide
+game: {{memory: joint, rounds: 3}}
+leader: {{algorithm: pg, updates: 2}}
+follower: {{network: mlp, hidden: [4], updates: 2, max_regret: 0.0}}
+axes: {{seed: [1, 2]}}
+"""
+    store = tmp_path / "s.zarr"
+    run(client, sweep(text), store)
+    with xr.open_zarr(store) as results:
+        assert (results.status == Status.BLOCKED).all()
+        worst = bits(store, "followers").follower_regret_worst.isel(follower_iteration=-1)
+        for error, regret in zip(results.error.values, worst.values, strict=True):
+            expected = "follower.max_regret: expected a follower with a regret of at most 0, got "
+            assert error.startswith(f"{expected}{regret:.6g} against one of {judges}; raise it")
+    run(client, sweep(text, follower__max_regret=float(worst.max())), store)
+    assert (bits(store).status == Status.DONE).all()
+
+
 def test_game_that_cannot_be_solved_is_told(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(game: Game) -> dict[str, float]:
         raise ValueError("no luck")

@@ -11,9 +11,11 @@ import torch
 from stackpop.equilibria import best_responses, pure_commitment
 from stackpop.games import LEADER, GameBatch, Payoffs, all_tables, named_payoffs, table_index, table_returns
 from stackpop.games.play import LeaderEpisodes, Rounds
+from stackpop.learners import TabularQSettings
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec
 from stackpop.training import train_followers, train_leaders
+from stackpop.training.learning import LearningFollowers
 from stackpop.training.queried import leader_batch
 from support import check_same_bits, random_payoffs, run_spec, train
 
@@ -312,3 +314,16 @@ def test_a_query_bit_gives_queries_states_of_their_own() -> None:
     assert batch.state.tolist() == [[[3, 4, 5, 0, 1], [3, 4, 5, 0, 2]]]
     assert batch.reward.tolist() == [[[0.0, 0.0, 0.0, 4.0, 1.0], [0.0, 0.0, 0.0, 1.0, 2.0]]]
     assert batch.return_to_go[0, 0].tolist() == [5.0, 5.0, 5.0, 5.0, 1.0]
+
+
+@pytest.mark.parametrize(("episodes", "replies"), [(1, 2), (2, 0)])
+def test_a_carried_table_is_judged_as_the_batch_left_it(episodes: int, replies: int) -> None:
+    """One action after another disappoints, one a game; the game of the evaluation comes after those of the batch."""
+    oracle = {"oracle": "tabular_q", "games": 1, "alpha": 1.0, "epsilon": 0.0, "init": "zeros", "reset": False}
+    game = {"memory": "none", "rounds": 1, "reward_offset": 0.0}
+    pays = (-1.0, -2.0, -3.0)
+    spec = run_spec("worse", (tuple((0.0, pay) for pay in pays),), game=game, follower=oracle)
+    assert isinstance(spec.follower, TabularQSettings)
+    followers, leader = LearningFollowers([spec], spec.follower), torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    followers.play(leader, episodes)
+    assert followers.curves(leader)["follower_return"].item() == pays[replies]

@@ -10,11 +10,18 @@ from stackpop.equilibria.enumeration import (
     pure_commitment,
     rounding,
 )
-from stackpop.equilibria.ground_truth import GroundTruth, ground_truth, known_truth
-from stackpop.equilibria.mixed import mixed_commitment
+from stackpop.equilibria.ground_truth import GroundTruth, ground_truth, known_commitment, known_truth
+from stackpop.equilibria.judged import judged_tables, judges_all, knows_regret
+from stackpop.equilibria.mixed import is_one_shot, mixed_commitment
 from stackpop.equilibria.resample import resample_commitment
 from stackpop.equilibria.results import BestResponses, PureCommitment, StochasticCommitment
-from stackpop.equilibria.walks import WalkedResponses, walkable, walked_commitment, walked_responses
+from stackpop.equilibria.walks import (
+    WalkedResponses,
+    walkable,
+    walked_commitment,
+    walked_response,
+    walked_responses,
+)
 
 __all__ = [
     "ENUMERATION_LIMIT",
@@ -29,12 +36,18 @@ __all__ = [
     "enumeration_size",
     "ground_truth",
     "is_enumerable",
+    "is_one_shot",
+    "judged_tables",
+    "judges_all",
+    "known_commitment",
     "known_truth",
+    "knows_regret",
     "mixed_commitment",
     "pure_commitment",
     "resample_commitment",
     "rounding",
     "walkable",
     "walked_commitment",
+    "walked_response",
     "walked_responses",
 ]

@@ -37,17 +37,25 @@ def check_enumerable(game: Game) -> None:
     Raises:
         TooLargeError: the enumeration would exceed `ENUMERATION_LIMIT`.
     """
-    size = enumeration_size(game)
+    beside = f"{game.columns}^{game.follower_states} follower tables x world states and rounds"
+    check_size(game, enumeration_size(game), "to enumerate", beside)
+
+
+def check_size(game: Game, size: float, purpose: str, beside: str) -> None:
+    """Refuse a game that takes more than `ENUMERATION_LIMIT` steps, 10^size.
+
+    beside: what the steps are the product of, besides the leader tables.
+
+    Raises:
+        TooLargeError: it does.
+    """
     if size <= log10(ENUMERATION_LIMIT):
         return
     raise TooLargeError(
         explain(
             f"{game.rows}x{game.columns} game with memory {game.memory!r} and {game.rounds} rounds",
-            expected=f"at most {ENUMERATION_LIMIT:,} steps to enumerate",
-            got=(
-                f"about 10^{size:.1f} ({game.rows}^{game.leader_states} leader tables x"
-                f" {game.columns}^{game.follower_states} follower tables x world states and rounds)"
-            ),
+            expected=f"at most {ENUMERATION_LIMIT:,} steps {purpose}",
+            got=f"about 10^{size:.1f} ({game.rows}^{game.leader_states} leader tables x {beside})",
             remedy="use fewer actions or rounds" + ("" if game.memory == "none" else ", or a smaller memory"),
         )
     )

@@ -17,8 +17,8 @@ from stackpop.equilibria.enumeration import (
 from stackpop.equilibria.mixed import is_one_shot, mixed_commitment
 from stackpop.equilibria.policy_returns import UnitGame
 from stackpop.equilibria.resample import resample_commitment
-from stackpop.equilibria.results import BestResponses, StochasticCommitment
-from stackpop.equilibria.walks import walked_commitment
+from stackpop.equilibria.results import BestResponses, PureCommitment, StochasticCommitment
+from stackpop.equilibria.walks import walkable, walked_commitment
 from stackpop.errors import TooLargeError
 from stackpop.games import Game
 
@@ -74,12 +74,29 @@ def known_truth(game: Game) -> GroundTruth:
 
     The pure commitments are known even then if the ways that episodes can go are few enough to walk through.
     """
-    if enumeration_size(game) <= math.log10(ENUMERATION_LIMIT):
+    if _enumerates(game):
         return ground_truth(game)
     if _overflows(game):
         return _unknown(-math.inf, math.inf)
-    optimistic, pessimistic = walked_commitment(game)
-    return replace(_unknown(*UnitGame(game).bounds), pure=optimistic, pure_pessimistic=pessimistic)
+    unknown = _unknown(*UnitGame(game).bounds)
+    if not walkable(game):
+        return unknown
+    pure = walked_commitment(game)
+    return replace(unknown, pure=pure.optimistic, pure_pessimistic=pure.pessimistic)
+
+
+def known_commitment(game: Game) -> PureCommitment:
+    """`pure_commitment` of a game of any size of which all episodes can be walked through.
+
+    Raises:
+        TooLargeError: too many ways that episodes can go.
+    """
+    return pure_commitment(game) if _enumerates(game) else walked_commitment(game)
+
+
+def _enumerates(game: Game) -> bool:
+    """Whether all pairs of tables can be played once."""
+    return enumeration_size(game) <= math.log10(ENUMERATION_LIMIT)
 
 
 def _unknown(least: float, most: float) -> GroundTruth:

@@ -6,17 +6,19 @@ there are at most columns^min(rounds, states) different responses, however many 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log10
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stackpop.equilibria.enumeration import ENUMERATION_LIMIT, rounding
-from stackpop.games import FOLLOWER, LEADER, Game, GameBatch, all_tables
+from stackpop.equilibria.enumeration import ENUMERATION_LIMIT, check_size, rounding, table_at
+from stackpop.equilibria.results import PureCommitment
+from stackpop.games import FOLLOWER, LEADER, Game, GameBatch
 
-WALKS_AT_ONCE = 2**18
+REPLIES_AT_ONCE = 2**21  # of walks, [walk, follower_state]: 4 MiB
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,24 @@ class WalkedResponses:
 
 def walkable(game: Game, leader_tables: int | None = None) -> bool:
     """Whether `walked_responses` to so many leader tables, or to all, stay within `ENUMERATION_LIMIT` steps."""
+    return _log_steps(game, leader_tables) <= log10(ENUMERATION_LIMIT)
+
+
+def _log_steps(game: Game, leader_tables: int | None = None) -> float:
+    """Decimal logarithm of the rounds to be walked through."""
     tables = game.leader_states * log10(game.rows) if leader_tables is None else log10(leader_tables)
-    return tables + _log_walks(game) + log10(game.rounds) <= log10(ENUMERATION_LIMIT)
+    return tables + log10(game.columns) * _branchings(game) + log10(game.rounds)
 
 
-def _log_walks(game: Game) -> float:
-    """Decimal logarithm of the most ways that an episode against one leader table can go."""
-    return log10(game.columns) * min(game.rounds, game.follower_states)
+def _branchings(game: Game) -> int:
+    """How often, at most, an episode against one leader table comes to a state that it has not been in."""
+    return min(game.rounds, game.follower_states)
+
+
+def _tables_at_once(game: Game) -> int:
+    """Leader tables that are walked through side by side."""
+    replies: int = game.columns ** _branchings(game) * game.follower_states
+    return max(1, REPLIES_AT_ONCE // replies)
 
 
 def walked_responses(game: Game, leader_tables: NDArray[np.int64]) -> WalkedResponses:
@@ -44,29 +57,60 @@ def walked_responses(game: Game, leader_tables: NDArray[np.int64]) -> WalkedResp
 
     Where it is not `walkable`, it takes long. Payoffs that overflow raise nothing; the numbers then mean nothing.
     """
-    batch = GameBatch.of([game])
+    batch, block = GameBatch.of([game]), _tables_at_once(game)
     tolerance = rounding(batch)
-    block = max(1, int(WALKS_AT_ONCE / 10 ** _log_walks(game)))
     blocks = (leader_tables[first : first + block] for first in range(0, len(leader_tables), block))
-    parts = [_answers(*_walk(batch, tables), tolerance) for tables in blocks]
+    parts = [_answers(*_walk(batch, tables)[:2], tolerance) for tables in blocks]
     return WalkedResponses(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def walked_commitment(game: Game) -> tuple[float, float]:
-    """The leader's best return over all its tables, with follower ties broken for it and against it.
+def walked_response(game: Game, leader_table: Sequence[int]) -> tuple[int, ...]:
+    """The follower table that answers one leader table, the lowest of the leader's favourites; see `BestResponses`."""
+    batch = GameBatch.of([game])
+    tolerance = rounding(batch)
+    _, returns, replies = _walk(batch, np.array([leader_table]))
+    leader, follower = returns[:, LEADER], returns[:, FOLLOWER]
+    is_best = follower >= follower.max() - tolerance[FOLLOWER]
+    favourite = is_best & (leader >= leader[is_best].max() - tolerance[LEADER])
+    return tuple(min(np.maximum(replies[favourite], 0).tolist()))  # in states that it never visits, the first action
 
-    Each is NaN where that is too much to walk through.
+
+@lru_cache(maxsize=64)  # its value and its tables are asked for apart, and it can take seconds
+def walked_commitment(game: Game) -> PureCommitment:
+    """`pure_commitment` of a game of which all episodes can be walked through, however many follower tables it has.
+
+    Raises:
+        TooLargeError: the game is not `walkable`.
     """
-    if not walkable(game):
-        return math.nan, math.nan
-    found = walked_responses(game, all_tables(game.leader_states, game.rows).numpy())
-    return float(found.leader_optimistic.max()), float(found.leader_pessimistic.max())
+    beside = f"{game.columns}^{_branchings(game)} ways that an episode can go x rounds"
+    check_size(game, _log_steps(game), "to walk through", beside)
+    # Block by block, also of the tables themselves: where episodes are short, these are what there are most of.
+    block = _tables_at_once(game)
+    starts = range(0, game.leader_tables, block)
+    parts = (walked_responses(game, _tables(game, start, block)) for start in starts)
+    best = np.array([(part.leader_optimistic.max(), part.leader_pessimistic.max()) for part in parts])  # [block, two]
+    optimistic, pessimistic = best.max(0).tolist()
+    enough = optimistic - rounding(GameBatch.of([game]))[LEADER]
+    start = starts[int((best[:, 0] >= enough).argmax())]
+    again = walked_responses(game, _tables(game, start, block))
+    leader_table = table_at(start + int((again.leader_optimistic >= enough).argmax()), game.leader_states, game.rows)
+    return PureCommitment(optimistic, pessimistic, leader_table, walked_response(game, leader_table))
 
 
-def _walk(game: GameBatch, tables: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Every way that an episode against each leader table can go: where each table's ones begin, and all returns.
+def _tables(game: Game, first: int, count: int) -> NDArray[np.int64]:
+    """So many leader tables from the `first` on, as far as there are, in the order of `all_tables`: [table, state]."""
+    numbers = np.arange(first, min(first + count, game.leader_tables))
+    tables: NDArray[np.int64] = numbers[:, None] // game.rows ** np.arange(game.leader_states)[::-1] % game.rows
+    return tables
 
-    tables: [leader_table, state]. Result: [leader_table] and [walk, player], in the order of the tables.
+
+def _walk(
+    game: GameBatch, tables: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int16]]:
+    """Every way that an episode against each leader table can go: where each table's ones begin, returns and replies.
+
+    tables: [leader_table, state]. Result: [leader_table], [walk, player] and [walk, follower_state], -1 in states that
+    were not visited, in the order of the tables.
     """
     acts = tables[:, game.leader_observation.numpy()]  # [leader_table, world]
     observed, payoffs = game.follower_observation.numpy(), game.payoffs[0].numpy()
@@ -87,7 +131,7 @@ def _walk(game: GameBatch, tables: NDArray[np.int64]) -> tuple[NDArray[np.int64]
         row = acts[table, world]
         total = total[came_from] + payoffs[row, column]
         world = 1 + row + game.rows * column
-    return np.flatnonzero(np.diff(table, prepend=-1)), total
+    return np.flatnonzero(np.diff(table, prepend=-1)), total, replies
 
 
 @np.errstate(invalid="ignore")  # payoffs that overflow: infinity less infinity

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from stackpop.errors import did_you_mean
 from stackpop.spec.check_settings import RawAxes, mapping, refuse_unread
 from stackpop.spec.document import Document
-from stackpop.spec.problems import Loc, expectation, remedy, shown
-from stackpop.spec.sections import AXES, SECTIONS, Scalar, split_name
+from stackpop.spec.problems import Loc, dotted, expectation, remedy, shown
+from stackpop.spec.sections import AXES, LISTS, SECTIONS, Scalar, split_name
 
 
 def raw_axes(document: Document) -> RawAxes:
@@ -28,18 +28,30 @@ def _is_axis(document: Document, axis: str, values: object) -> bool:
         advice = f"name a setting, for instance `{first}: [...]`"
         document.refuse(loc, expected="one setting", got=got, remedy=advice, at_key=True)
     elif axis not in AXES:
-        document.refuse(loc, expected="a setting", got=repr(axis), remedy=did_you_mean(axis, AXES), at_key=True)
+        refuse_name(document, loc, axis, expected="a setting of one value", known=AXES)
     elif not isinstance(values, list) or not values:
-        got = "an empty list" if values == [] else shown(values)
         advice = "list at least one value, for instance [1, 2]"
-        document.refuse(loc, expected="a list of values", got=got, remedy=advice)
+        document.refuse(loc, expected="a list of values", got=shown(values), remedy=advice)
     elif is_given(document, axis):
-        got = f"both {axis!r} and 'axes.{axis}'"
-        advice = "remove one of the two"
-        document.refuse(loc, expected="either a setting or an axis", got=got, remedy=advice, at_key=True)
+        refuse_twice(document, loc, axis, expected="either a setting or an axis")
     else:
         return True
     return False
+
+
+def refuse_name(document: Document, loc: Loc, name: str, *, expected: str, known: frozenset[str]) -> None:
+    """Note a name, at `loc`, that is none of the `known` settings to vary."""
+    if name in LISTS:
+        got, advice = f"{name!r}, which is a list", "give each list a sweep of its own"
+    else:
+        got, advice = repr(name), "make it an axis" if name in AXES else did_you_mean(name, known)
+    document.refuse(loc, expected=expected, got=got, remedy=advice, at_key=True)
+
+
+def refuse_twice(document: Document, loc: Loc, other: str, *, expected: str) -> None:
+    """Note that what stands at `loc` is also given as `other`."""
+    got = f"both {other!r} and {dotted(loc)!r}"
+    document.refuse(loc, expected=expected, got=got, remedy="remove one of the two", at_key=True)
 
 
 def is_given(document: Document, name: str) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from stackpop.equilibria import knows_regret
+from stackpop.games import Game
 from stackpop.spec.document import Document
 from stackpop.spec.problems import Loc, shown
 from stackpop.spec.runs import QUERYLESS_ORACLES
@@ -30,7 +32,7 @@ def check_conflicts(document: Document, sweep: SweepSpec) -> None:
     for conflict in _rules(sweep):
         if conflict.value in sweep.values(conflict.name) and conflict.other_value in sweep.values(conflict.other):
             document.refuse(
-                _place(document, conflict),
+                _place(document, sweep, conflict),
                 expected=f"something else with {conflict.other} {shown(conflict.other_value)}",
                 got=f"{shown(conflict.value)}: {conflict.why}",
                 remedy=conflict.remedy,
@@ -53,6 +55,7 @@ def _rules(sweep: SweepSpec) -> Iterator[Conflict]:
         why = "evolution strategies learn from returns of whole episodes, so hiding the queries changes nothing"
         yield Conflict("hidden_queries", True, "leader.algorithm", "es", why, "leave it out, or show it as an axis")
     yield from _unread(sweep)
+    yield from _unjudged(sweep)
 
 
 def _unread(sweep: SweepSpec) -> Iterator[Conflict]:
@@ -70,8 +73,26 @@ def _unread(sweep: SweepSpec) -> Iterator[Conflict]:
                 yield Conflict(f"follower.{name}", value, "follower.exploration", other, why, drop)
 
 
-def _place(document: Document, conflict: Conflict) -> Loc:
-    """Where a value stands: in its setting, or along its axis."""
+def _unjudged(sweep: SweepSpec) -> Iterator[Conflict]:
+    """Games that are too large to tell a follower's regret, beside a limit of it: no leader would ever start."""
+    rounds = max(sweep.values("game.rounds"))
+    games = [
+        (label, Game(payoffs, memory, rounds))
+        for label, payoffs in sweep.games.items()
+        for memory in sweep.values("game.memory")
+    ]
+    for most in sweep.values("follower.max_regret"):
+        for label, game in games:
+            if most is not None and not knows_regret(game):
+                why = f"its best responses are too many to find, with memory {game.memory} and {rounds} rounds"
+                advice = "leave it out, or use a smaller game.memory or fewer rounds"
+                yield Conflict("follower.max_regret", most, "matrix", label, why, advice)
+
+
+def _place(document: Document, sweep: SweepSpec, conflict: Conflict) -> Loc:
+    """Where a value stands: in its setting, along its axis, or in the space of a search."""
+    if sweep.search is not None and conflict.name in sweep.search.space:
+        return "search", "space", conflict.name
     axis = document.value.get("axes", {}).get(conflict.name)
     if isinstance(axis, list):
         return "axes", conflict.name, axis.index(conflict.value)

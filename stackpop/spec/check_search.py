@@ -8,12 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from stackpop.errors import did_you_mean
-from stackpop.spec.check_axes import is_given, setting_value
+from stackpop.spec.check_axes import is_given, refuse_name, refuse_twice, setting_value
 from stackpop.spec.check_settings import RawAxes, mapping
 from stackpop.spec.document import Document
 from stackpop.spec.problems import Loc, expectation, remedy, shown
 from stackpop.spec.search import SEARCHABLE, Choices, Number, Range, SearchSettings, SearchSpec, Values
-from stackpop.spec.sections import AXES, split_name
 
 RawSpace = Mapping[str, Any]  # setting -> its range as it stands in the file
 Kinds = Mapping[str, Sequence[str]]  # section -> the kinds of it that the sweep uses
@@ -32,15 +31,12 @@ def raw_space(document: Document, axes: RawAxes) -> dict[str, Any]:
 
 def _is_searchable(document: Document, name: str, axes: RawAxes) -> bool:
     loc = ("search", "space", name)
-    expected = "a number or truth value among the settings of the leader or the follower"
     if name not in SEARCHABLE:
-        advice = "make it an axis" if name in AXES else did_you_mean(name, SEARCHABLE)
-        document.refuse(loc, expected=expected, got=repr(name), remedy=advice, at_key=True)
+        expected = "a number or truth value among the settings of the leader or the follower"
+        refuse_name(document, loc, name, expected=expected, known=SEARCHABLE)
     elif name in axes or is_given(document, name):
         other = f"axes.{name}" if name in axes else name
-        got = f"both {other!r} and 'search.space.{name}'"
-        advice = "remove one of the two"
-        document.refuse(loc, expected="a setting, an axis, or a search", got=got, remedy=advice, at_key=True)
+        refuse_twice(document, loc, other, expected="a setting, an axis, or a search")
     else:
         return True
     return False
@@ -121,8 +117,7 @@ def _range(document: Document, name: str, raw: Mapping[str, Any], kinds: Kinds) 
 def _choices(document: Document, name: str, raw: object, kinds: Kinds) -> Choices | None:
     loc = ("search", "space", name, "choices")
     if not isinstance(raw, list) or not raw:
-        got = "an empty list" if raw == [] else shown(raw)
-        document.refuse(loc, expected="a list of values", got=got, remedy="for instance [10, 30]")
+        document.refuse(loc, expected="a list of values", got=shown(raw), remedy="for instance [10, 30]")
         return None
     values: dict[Number, None] = {}
     for position, one in enumerate(raw):
@@ -171,8 +166,7 @@ def _candidate(
         return {}
     values = {}
     for name, domain in space.items():
-        section, _ = split_name(name)
-        value = _number(document, name, (*loc, name), raw[name], {section: kinds[section]})
+        value = _number(document, name, (*loc, name), raw[name], kinds)
         if value is not None and not domain.holds(value):
             advice = f"change it or search.space.{name}"
             expected = "a value of its search.space"

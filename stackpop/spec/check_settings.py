@@ -76,7 +76,10 @@ def _validated(document: Document, name: str, given: Mapping[str, Any], kind: st
 
 def refuse_invalid(document: Document, error: ValidationError, loc: Loc, name: str, kind: str) -> None:
     """Note what pydantic found wrong with the settings, at `loc`, of a section's kind."""
-    for e in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    # A list of which no item is valid counts as too short as well: only what is inside of it is told.
+    places = {e["loc"][:-1] for e in found if len(e["loc"]) > 1}
+    for e in (e for e in found if e["loc"] not in places):
         at = (*loc, *e["loc"])
         if e["type"] == "extra_forbidden":
             refuse_unread(document, at, name, str(e["loc"][0]), kind)

@@ -62,7 +62,7 @@ def shown(value: object) -> str:
     if isinstance(value, Mapping):
         return "a section"
     if isinstance(value, list | tuple):
-        return "a list"
+        return "a list" if value else "an empty list"
     words = {None: "nothing", True: "true", False: "false"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -96,7 +96,7 @@ def expectation(error: ErrorDetails) -> str:
 def remedy(error: ErrorDetails, model: type[Settings]) -> str:
     """What to do about an error that pydantic found in a value of `model`."""
     value, kind = error["input"], error["type"]
-    if isinstance(value, list):
+    if isinstance(value, list) and kind != "too_short":
         return "to sweep a setting, list its values under `axes:`"
     if kind in ("float_type", "int_type") and isinstance(value, str) and _is_number(value):
         return "write the number without quotes"

@@ -12,22 +12,22 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from stackpop.settings import Settings
-from stackpop.spec.sections import SECTIONS, join_name
+from stackpop.spec.sections import AXES, SECTIONS, split_name
 
 TRIAL = "trial"  # the dim of a search, before those of the axes
 
 Number = bool | int | float
 Values = Mapping[str, Number]  # dotted setting -> what a trial gives it
 
+
+def _is_of_a_learner(name: str) -> bool:
+    section, key = split_name(name)
+    return SECTIONS[section].chooser not in ("", key)
+
+
 # A search is for settings of the learners: what defines the problem, or chooses a learner, makes returns that one
 # number cannot rank.
-SEARCHABLE = frozenset(
-    join_name(name, key)
-    for name, section in SECTIONS.items()
-    for model in section.kinds.values()
-    for key in model.model_fields
-    if section.chooser and key != section.chooser
-)
+SEARCHABLE = frozenset(filter(_is_of_a_learner, AXES))
 
 
 class SearchSettings(Settings):

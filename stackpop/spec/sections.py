@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import get_args, get_origin
 
 from stackpop.settings import Settings
 from stackpop.spec.runs import GameSettings, ProtocolSettings, RunSpec
@@ -61,8 +61,22 @@ def join_name(section: str, key: str) -> str:
     return f"{section}.{key}" if section else key
 
 
-# Every setting that can be an axis, whichever kinds read it.
-AXES = frozenset(
-    ["matrix"]
-    + [join_name(name, key) for name, s in SECTIONS.items() for model in s.kinds.values() for key in model.model_fields]
-)
+def _holds_list(annotation: object) -> bool:
+    """Whether a setting of this type can be a list."""
+    return get_origin(annotation) is tuple or any(map(_holds_list, get_args(annotation)))
+
+
+def _names(*, lists: bool) -> frozenset[str]:
+    """The dotted names of all settings, whichever kinds read them, that can be a list, or that cannot."""
+    fields = ((name, model.model_fields) for name, section in SECTIONS.items() for model in section.kinds.values())
+    return frozenset(
+        join_name(name, key)
+        for name, settings in fields
+        for key, field in settings.items()
+        if _holds_list(field.annotation) == lists
+    )
+
+
+# Every setting that can be an axis, and every one that cannot, for its values are lists.
+AXES = _names(lists=False) | {"matrix"}
+LISTS = _names(lists=True)

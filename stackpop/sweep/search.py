@@ -17,6 +17,8 @@ from stackpop.sweep.plan import Index, Plan, grouped, index_at
 if TYPE_CHECKING:
     import optuna
 
+_LOST = (Status.FAILED, Status.BLOCKED)  # how a run can end without results
+
 
 def check_installed(spec: SweepSpec) -> None:
     """Raises SpecError if a sweep searches by a package that is not there."""
@@ -151,11 +153,11 @@ class Trials:
 
     def _durable(self, trial: int) -> bool:
         """Whether the store has all results of a trial; a run that is to be tried again counts once it was."""
-        return bool(np.isin(self._writer.leaders.status[trial], (Status.DONE, Status.FAILED)).all())
+        return bool(np.isin(self._writer.leaders.status[trial], (Status.DONE, *_LOST)).all())
 
     def _objective(self, trial: int) -> float | None:
-        """Mean over the runs of a trial; None if one failed or has no finite return."""
-        if (self._writer.leaders.status[trial] == Status.FAILED).any():
+        """Mean over the runs of a trial; None if one failed, was blocked or has no finite return."""
+        if np.isin(self._writer.leaders.status[trial], _LOST).any():
             return None
         ends = [self._end(trial, rest) for rest in np.ndindex(*self._plan.spec.shape[1:])]
         return float(np.mean(ends)) if np.isfinite(ends).all() else None
@@ -167,10 +169,11 @@ class Trials:
         return float(np.mean(curve[~np.isnan(curve)][-window:], dtype=np.float64))
 
     def _reason(self, trial: int) -> str:
-        failed = np.argwhere(self._writer.leaders.status[trial] == Status.FAILED)
-        if not len(failed):
+        status = self._writer.leaders.status[trial]
+        lost = np.isin(status, _LOST)
+        if not lost.any():
             return f"{self._search.settings.objective} is not finite"
-        return f"{len(failed)} of its {self._writer.leaders.status[trial].size} runs did"
+        return f"{lost.sum()} of its {status.size} runs failed or were blocked"
 
 
 def _text(values: Mapping[str, Any]) -> str:

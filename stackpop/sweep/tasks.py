@@ -71,16 +71,21 @@ def _refusal(spec: RunSpec, followers: FollowerResults) -> TrainingResult | None
     most = getattr(spec.follower, "max_regret", None)
     if most is None:
         return None
+    regret = float(result.arrays["follower_regret_worst"][-1].astype("float32"))  # as the store has it
+    if regret <= most:
+        return None
     expected = f"a follower with a regret of at most {most:g}"
-    if "follower_regret_worst" not in result.arrays:
-        got, remedy = "a game too large to find it", "leave it out, or use fewer actions or rounds"
-    else:
-        regret = float(result.arrays["follower_regret_worst"][-1].astype("float32"))  # as the store has it
-        if regret <= most:
-            return None
-        got, remedy = f"{regret:.6g}", "raise it, or give the follower more updates"
+    got = f"{regret:.6g} against one of {_judges(spec.to_game())}"
+    remedy = "raise it, or give the follower more updates"
     reason = explain("follower.max_regret", expected=expected, got=got, remedy=remedy)
     return TrainingResult({}, reason, started=now, finished=now, blocked=True)
+
+
+def _judges(game: Game) -> str:
+    """The leader tables that a follower was judged by, in words."""
+    from stackpop.equilibria import judged_tables, judges_all
+
+    return f"{'all' if judges_all(game) else 'a sample of'} {len(judged_tables(game)):,} leader tables"
 
 
 @cache

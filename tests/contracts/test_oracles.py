@@ -54,6 +54,33 @@ def test_nobody_beats_the_best_response(oracle: str, memory: Memory, commitment:
         assert (regret >= -1e-9).all()
 
 
+LONGER = {oracle: follower(oracle, updates=5) for oracle in ORACLE_SETTINGS} | {
+    "tabular_q, carried on": follower("tabular_q", updates=5) | {"reset": False, "alpha": 0.5},
+    "contextual network": follower("contextual", updates=5) | {"network": "mlp", "hidden": [4]},
+}
+
+
+@pytest.mark.parametrize("settings", LONGER.values(), ids=LONGER)
+def test_what_comes_later_changes_no_curve(settings: dict[str, object]) -> None:
+    """Each update is judged by what leader and follower were then, though all are judged at the end."""
+    short, long = (
+        run_spec(
+            "random",
+            random_payoffs(3),
+            game={"memory": "joint", "rounds": 4},
+            leader={"algorithm": "pg", "updates": updates, "lr": 0.3, "batch_steps": 20},
+            follower=settings,
+        )
+        for updates in (2, 5)
+    )
+    ((_, first),), ((_, whole),) = train([short]), train([long])
+    curves = [name for name, array in first.arrays.items() if len(array) == 2]
+    assert "leader_return" in curves
+    for name in curves:
+        np.testing.assert_array_equal(whole.arrays[name][:2], first.arrays[name], name)
+    assert (whole.arrays["leader_return"][2:] != whole.arrays["leader_return"][1]).all()
+
+
 @each_memory
 def test_the_exact_oracle_has_no_regret_where_answers_are_played(memory: Memory) -> None:
     for training, leader in train(specs("exact", memory, "replay")):
