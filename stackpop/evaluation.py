@@ -29,7 +29,7 @@ from stackpop.games import (
 from stackpop.games.play import asked_and_played, play_leader
 
 # Entries of the largest intermediate tensor: small enough to stay in a core's cache.
-BLOCK_ENTRIES = 2**18
+BLOCK_ENTRIES = 2**16
 
 
 @dataclass(frozen=True)

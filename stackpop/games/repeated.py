@@ -8,6 +8,7 @@ axis, and every function here works row by row, so a run's numbers never depend 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
@@ -170,22 +171,22 @@ def table_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:
     leader: [run, ..., leader_state] actions; follower: [run, ..., follower_state] actions; the middle
     axes, as many in both, broadcast. Result: [run, ..., player], one episode's undiscounted return.
     """
-    middle = np.broadcast_shapes(leader.shape[1:-1], follower.shape[1:-1])
-    leader = leader.expand(game.runs, *middle, leader.shape[-1])
-    follower = follower.expand(game.runs, *middle, follower.shape[-1])
-    leader_acts = leader[..., game.leader_observation]  # [run, ..., world]
-    follower_acts = follower[..., game.follower_observation]
-    outcome = leader_acts + game.rows * follower_acts  # [run, ..., world] -> outcome a + rows·b
-    rewards = game.payoffs.transpose(1, 2).flatten(1, 2)  # [run, outcome, player]
-    rewards = rewards.reshape(game.runs, *[1] * len(middle), *rewards.shape[1:])
-    rewards = rewards.expand(game.runs, *middle, *rewards.shape[-2:])
-    total = torch.zeros(game.runs, *middle, 2, dtype=game.payoffs.dtype)
-    world = torch.zeros(game.runs, *middle, 1, dtype=torch.int64)
+    leader_acts = leader.index_select(-1, game.leader_observation)  # [run, ..., world]
+    follower_acts = follower.index_select(-1, game.follower_observation)
+    then = 1 + leader_acts + game.rows * follower_acts  # [run, ..., world] -> world
+    pairs = (game.runs, *then.shape[1:-1])
+    # All pairs stand in one row, and each one's worlds at places of their own: pair · worlds + world.
+    start = torch.arange(0, math.prod(pairs) * game.worlds, game.worlds)
+    then = (then.expand(*pairs, game.worlds).reshape(-1, game.worlds) + start[:, None]).flatten()
+    rewards = game.payoffs.transpose(1, 2).flatten(0, 2)  # [run · outcome, player]
+    outcomes = game.rows * game.columns
+    run = torch.arange(game.runs).repeat_interleave(len(start) // game.runs)
+    to_reward = outcomes * run - start - 1  # from the place after an outcome
+    total, place = torch.zeros(len(start), 2, dtype=rewards.dtype), start
     for _ in range(game.rounds):
-        happened = outcome.gather(-1, world)  # [run, ..., 1]
-        total = total + rewards.gather(-2, happened[..., None].expand(*happened.shape, 2)).squeeze(-2)
-        world = 1 + happened
-    return total
+        place = then.index_select(0, place)
+        total += rewards.index_select(0, place + to_reward)
+    return total.view(*pairs, 2)
 
 
 def expected_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:
@@ -218,18 +219,35 @@ def policy_table_returns(game: GameBatch, policy: Tensor) -> Tensor:
 
     policy: [run, policy, leader_state, row]; result: [run, policy, follower_table, player].
     By backward recursion: V_t(w) = sum over a of p(a|w) (r(a, b) + V_{t+1}(1 + a + rows·b)), b = table(w).
+
+    Only the first round meets the start, so the rounds after it are alike for all tables that differ there alone.
     """
     runs, policies = policy.shape[:2]
     tables = all_tables(game.follower_states, game.columns)[:, game.follower_observation]  # [table, world]
-    outcome = torch.arange(game.rows) + game.rows * tables[..., None]  # [table, world, row]
-    chance = policy[..., game.leader_observation, :].unsqueeze(2)  # [run, policy, 1, world, row]
-    rewards = game.payoffs.permute(0, 3, 2, 1).flatten(2)[:, :, None, None]  # [run, player, 1, 1, outcome]
-    index = outcome.flatten(1).expand(runs, 2, policies, -1, -1)
-    value = torch.zeros(runs, 2, policies, len(tables), game.worlds, dtype=policy.dtype)
-    for _ in range(game.rounds):
-        then = (rewards + value[..., 1:]).gather(-1, index).unflatten(-1, outcome.shape[1:])
-        now = chance[:, None, ..., 0] * then[..., 0]
-        for a in range(1, game.rows):
-            now += chance[:, None, ..., a] * then[..., a]
-        value = now
-    return value[..., 0].permute(0, 2, 3, 1)
+    later = game.columns ** max(1, game.follower_states - 1)  # how many differ after the start: those that come first
+    after = torch.arange(game.rows)[:, None, None] + game.rows * tables.T  # [row, world, table] -> outcome
+    place = after * later + torch.arange(len(tables)) % later  # in [outcome · later]
+    chance = (
+        policy.index_select(2, game.leader_observation).permute(3, 2, 0, 1).flatten(2)
+    )  # [row, world, run · policy]
+    rewards = game.payoffs.permute(3, 2, 1, 0).flatten(1, 2).repeat_interleave(policies, -1).unsqueeze(2)
+    value = torch.zeros(2, game.worlds - 1, later, runs * policies, dtype=policy.dtype)  # [player, outcome, later, ...]
+    for _ in range(game.rounds - 1):
+        value = _expected(rewards + value, chance[:, 1:], place[:, 1:, :later])
+    value = _expected(rewards + value, chance[:, :1], place[:, :1]).squeeze(1)
+    return value.view(2, len(tables), runs, policies).permute(2, 3, 1, 0)
+
+
+def _expected(then: Tensor, chance: Tensor, place: Tensor) -> Tensor:
+    """Mean over the leader's actions of what comes then: [player, world, table, run · policy].
+
+    then: [player, outcome, table, run · policy]; chance: [row, world, run · policy]; place: [row, world, table], of
+    the outcome and table that follow, in one row.
+    """
+    by_place = then.flatten(1, 2)
+    parts = (
+        chance_of.unsqueeze(1) * by_place.index_select(1, places.flatten()).view(2, *places.shape, -1)
+        for chance_of, places in zip(chance, place, strict=True)
+    )
+    mean: Tensor = reduce(torch.add, parts)
+    return mean

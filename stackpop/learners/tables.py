@@ -44,6 +44,11 @@ class Cells:
         """What tables [action, run, state] hold for each decision: [decision]."""
         return table.flatten().index_select(0, self._index)
 
+    def range_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Each run's least and largest: [decision] -> two of [run, 1]."""
+        by_step = values.view(self._layout)
+        return by_step.amin((0, 2))[:, None], by_step.amax((0, 2))[:, None]
+
     def by_run(self, values: Tensor) -> Tensor:
         """Each run's decisions together: [decision] -> [run, step · env]."""
         return values.view(self._layout).transpose(0, 1).flatten(1)

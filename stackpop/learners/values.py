@@ -37,13 +37,14 @@ def clipped_squared_error(
     All states share one sorted row, where each state's returns are shifted beyond those of the one before.
     """
     runs, states = values.shape
-    by_run = cells.by_run(returns)
-    low, high = by_run.amin(1, keepdim=True) - 1, by_run.amax(1, keepdim=True) + 1
+    low, high = cells.range_of(returns)
+    low, high = low - 1, high + 1
     shift = torch.arange(states) * (high - low + 1)  # [run, state]
-    shifted = by_run + cells.by_run(cells.at(shift.expand(cells.shape)))
+    shifted = cells.by_run(returns + cells.at(shift.expand(cells.shape)))
     shifted.numpy().sort(axis=1)  # torch's sort returns the order as well, and needs ten times as long
     radius, samples = clip**0.5, shifted.shape[1]
-    sums = torch.nn.functional.pad(shifted.cumsum(1), (1, 0))
+    sums = torch.zeros(runs, samples + 1, dtype=values.dtype)
+    torch.cumsum(shifted, 1, out=sums[:, 1:])
     row = torch.arange(runs)[:, None, None] * (samples + 1)  # where its prefix sums begin
     radii = torch.tensor([[-radius], [radius]], dtype=values.dtype)
     ends, index = torch.empty(runs, 2, states, dtype=values.dtype), torch.empty(runs, 2, states, dtype=torch.int64)
