@@ -24,7 +24,7 @@ ALLOWED = {
     "store": {"errors", "spec", "results", "provenance"},
     "cluster": {"errors", "provenance"},
     "sweep": {"errors", "games", "equilibria", "learners", "spec", "training", "results", "store", "cluster"},
-    "analysis": {"errors", "spec", "store", "equilibria"},
+    "analysis": {"errors", "games", "spec", "store", "equilibria"},
     "tracking": {"errors", "spec", "store", "sweep"},
     "plots": {"errors", "analysis", "store"},
     "display": {"errors", "games", "equilibria", "spec", "store", "sweep", "analysis"},
