@@ -20,6 +20,7 @@ from stackpop.equilibria import (
 )
 from stackpop.games import LEADER, Game, GameBatch, all_tables
 
+WALKED_TABLES = 1024  # so many must be quick to walk through, or none is
 BIT = "|"  # between what is played and what is answered to queries
 Table = tuple[int, ...]
 
@@ -30,6 +31,7 @@ class Solved:
     def __init__(self, game: Game) -> None:
         self._game = game
         self._best: BestResponses | None = None
+        self._walked: dict[Table, float] = {}
         self.tables: NDArray[np.int64] = np.empty((0, game.leader_states), dtype=np.int64)
         self.optimistic = self.pessimistic = np.empty(0)
         if is_enumerable(game):
@@ -70,9 +72,11 @@ class Solved:
         """The exact value of a table; NaN where it is too much to find."""
         if self.optimistic.size:
             return float(self.optimistic[position(table, self._game.rows)])
-        if walkable(self._game, 1):
-            return float(walked_responses(self._game, np.array([table])).leader_optimistic[0])
-        return np.nan
+        if not walkable(self._game, WALKED_TABLES):
+            return np.nan
+        if table not in self._walked:
+            self._walked[table] = float(walked_responses(self._game, np.array([table])).leader_optimistic[0])
+        return self._walked[table]
 
     def response(self, table: Table) -> str:
         """The best response to a table, as text; empty where it is not known."""
@@ -103,7 +107,7 @@ class Solved:
         return np.asarray(1 - agreed.reshape(policy.shape[:-2]) / states)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)  # of 16 MB at the most
 def solved(game: Game) -> Solved:
     """Each game once."""
     return Solved(game)

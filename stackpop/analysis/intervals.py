@@ -64,7 +64,7 @@ def aggregate(
 
     scores: one number a run, for instance `normalised(ends)`; NaN where the run is missing. strata: the dims that are
     pooled. The mean is that of the strata's means, the median that of the strata's means (without strata: of the
-    runs), and the interquartile mean (`iqm`) that of the middle half of all runs.
+    runs), and the interquartile mean (`iqm`) that of all runs without the least and the greatest quarter, rounded down.
     together: resample whole seeds, the same in all strata, and not each stratum for itself. Runs of one seed share
     their random numbers, so this is the careful choice; seeds of which a run is missing are then left out.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from stackpop.games import Game, GameBatch
+from stackpop.games import Game, GameBatch, Memory
 
 COOPERATE, DEFECT = 0, 1
 # What a leader does after its own last action and the follower's.
@@ -34,7 +34,7 @@ def strategy_name(game: Game, table: Sequence[int]) -> str:
     "suspicious" form, as in "suspicious tit for tat". Where a player has more than two actions, only constant tables
     have names: "always 2".
     """
-    return _named(game.memory, game.rows, game.columns).get(_behaviour(game, table), "")
+    return _name(game.memory, game.rows, game.columns, tuple(table))
 
 
 def table_label(actions: Sequence[int]) -> str:
@@ -42,12 +42,17 @@ def table_label(actions: Sequence[int]) -> str:
     return ("," if max(actions, default=0) > 9 else "").join(map(str, actions))
 
 
+@lru_cache(maxsize=4096)
+def _name(memory: Memory, rows: int, columns: int, table: tuple[int, ...]) -> str:
+    """Names depend on a game's shape alone, and the same tables come up again and again."""
+    shape = Game((((0.0, 0.0),) * columns,) * rows, memory)
+    return _named(shape).get(_behaviour(shape, table), "")
+
+
 @lru_cache(maxsize=64)
-def _named(memory: str, rows: int, columns: int) -> dict[tuple[int, ...], str]:
+def _named(game: Game) -> dict[tuple[int, ...], str]:
     """Behaviour -> name, for all games of a shape; the plainest name wins."""
-    payoffs = (((0.0, 0.0),) * columns,) * rows
-    game = Game(payoffs, memory)  # type: ignore[arg-type]  # it came from a game
-    two = rows == columns == 2
+    rows, two = game.rows, game.rows == game.columns == 2
     names: dict[tuple[int, ...], str] = {}
     for action in range(rows):
         name = f"always {WORDS[action] if two else action}"
