@@ -274,7 +274,7 @@ MOST_MORE = 60e6  # bytes for ten times the runs; one of their curves alone is 2
 LARGE = """
 import sys, time, xarray as xr
 from stackpop.analysis import *
-ds = xr.open_zarr(sys.argv[1])
+ds = xr.open_zarr(sys.argv[1], consolidated=False)
 begun = time.monotonic()
 score = final(normalised(ds))
 parts = [convergence_time(ds), steps_to_share(ds), gap_area(ds), share_converged(ds), aggregate(score, ["matrix"]),
@@ -282,7 +282,7 @@ parts = [convergence_time(ds), steps_to_share(ds), gap_area(ds), share_converged
 for part in parts:
     part.load()
 print(f"{time.monotonic() - begun:.1f}")
-assert float(parts[0].updates.min()) == 1
+assert 50 < float(parts[0].updates.min()) <= float(parts[0].updates.max()) < 200
 """
 
 
@@ -291,7 +291,7 @@ def test_memory_does_not_grow_with_the_runs_of_a_store(tmp_path: Path) -> None:
     peaks = []
     for runs in (1_000, 10_000):
         path = tmp_path / f"{runs}.zarr"
-        _large(runs).to_zarr(path)
+        _large(runs).to_zarr(path, consolidated=False)
         peaks.append(_peak(path, runs))
     assert peaks[1] - peaks[0] < MOST_MORE
 
@@ -320,12 +320,13 @@ def _peak(path: Path, runs: int) -> int:
     begun = time.monotonic()
     # Two threads, whatever the machine has: each holds a block.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "DASK_NUM_WORKERS": "2"}
-    process = subprocess.Popen([sys.executable, "-c", LARGE, str(path)], stdout=subprocess.PIPE, env=environment)
-    assert process.stdout is not None
-    seconds = process.stdout.read().decode().strip()
-    _, status, usage = os.wait4(process.pid, 0)
+    out = path.with_suffix(".out")
+    with out.open("w") as file:
+        process = subprocess.Popen([sys.executable, "-c", LARGE, str(path)], stdout=file, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
+    seconds = out.read_text().strip()
     peak = 1024 * usage.ru_maxrss
     print(f"\n{runs:,} runs: {seconds} s, {time.monotonic() - begun:.1f} s with the start, {peak / 1e6:.0f} MB")
     return peak

@@ -14,6 +14,7 @@ from stackpop.equilibria import (
     BestResponses,
     best_responses,
     is_enumerable,
+    overflows,
     rounding,
     walkable,
     walked_responses,
@@ -34,14 +35,15 @@ class Solved:
         self._walked: dict[Table, float] = {}
         self.tables: NDArray[np.int64] = np.empty((0, game.leader_states), dtype=np.int64)
         self.optimistic = self.pessimistic = np.empty(0)
+        self._sound = not overflows(game)
+        if not self._sound:
+            return
         if is_enumerable(game):
             self._best = best_responses(game)
             self.optimistic, self.pessimistic = self._best.leader_optimistic, self._best.leader_pessimistic
         elif walkable(game):
             walked = walked_responses(game, all_tables(game.leader_states, game.rows).numpy())
             self.optimistic, self.pessimistic = walked.leader_optimistic, walked.leader_pessimistic
-        if not np.isfinite(self.optimistic).all():  # payoffs that overflow
-            self._best, self.optimistic, self.pessimistic = None, np.empty(0), np.empty(0)
         if self.optimistic.size:
             self.tables = all_tables(game.leader_states, game.rows).numpy()
 
@@ -72,7 +74,7 @@ class Solved:
         """The exact value of a table; NaN where it is too much to find."""
         if self.optimistic.size:
             return float(self.optimistic[position(table, self._game.rows)])
-        if not walkable(self._game, WALKED_TABLES):
+        if not self._sound or not walkable(self._game, WALKED_TABLES):
             return np.nan
         if table not in self._walked:
             self._walked[table] = float(walked_responses(self._game, np.array([table])).leader_optimistic[0])

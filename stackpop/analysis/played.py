@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import xarray as xr
 
 from stackpop.analysis.curves import need
 from stackpop.errors import StackpopError, explain
-from stackpop.games import Game
-from stackpop.spec import stored_run
+from stackpop.games import MATRICES, Game, check_payoffs
+from stackpop.spec import GameSettings
 
 ORACLE = "follower_oracle"
 
@@ -63,18 +64,34 @@ def games_of(results: xr.Dataset) -> Games:
         for name, values in results.coords.items()
         if name in along or (not values.ndim and _shapes_runs(str(name)))
     }
-    shaping = [name for name in labels if _shapes_runs(name) and name != ORACLE]
+    shaping = [name for name in labels if name != ORACLE and _shapes_runs(name)]
     if "matrix" not in shaping and "matrix" not in settings:
         remedy = "choose it with .sel(matrix=...) without drop=True, which keeps the label"
         raise StackpopError(explain("results", expected="labels of the matrix", got="none", remedy=remedy))
     dims = tuple(dim for dim in along if dim in shaping)
     fixed = {name: labels[name][0] for name in shaping if name not in dims}
     of = {
-        index: stored_run(settings, {**fixed, **{d: labels[d][k] for d, k in zip(dims, index, strict=True)}}).to_game()
+        index: _game(settings, {**fixed, **{d: labels[d][k] for d, k in zip(dims, index, strict=True)}})
         for index in product(*(range(len(labels[dim])) for dim in dims))
     }
     oracles = labels.get(ORACLE, [settings.get("follower.oracle", "contextual")])
     return Games(dims, along, of, tuple(map(str, oracles)))
+
+
+def _game(settings: Mapping[str, Any], labels: Mapping[str, Any]) -> Game:
+    """The game at some labels (dim -> value); no leader or follower makes a difference to it.
+
+    Raises:
+        StackpopError: the store lacks the matrix's payoffs.
+    """
+    known = {**settings, **{name.replace("_", ".", 1): label for name, label in labels.items() if name != "matrix"}}
+    matrix = str(labels.get("matrix", settings.get("matrix")))
+    payoffs = settings.get(f"payoffs.{matrix}", MATRICES.get(matrix))
+    if payoffs is None:
+        remedy = "open it with the version of stackpop that wrote it"
+        raise StackpopError(explain("matrix", expected="a game of the store", got=repr(matrix), remedy=remedy))
+    rules = {key: known[f"game.{key}"] for key in GameSettings.model_fields if f"game.{key}" in known}
+    return Game(check_payoffs(payoffs), **rules)
 
 
 def labels_of(results: xr.Dataset, dims: Iterable[str]) -> dict[str, xr.DataArray]:

@@ -10,7 +10,7 @@ from stackpop.equilibria.enumeration import (
     pure_commitment,
     rounding,
 )
-from stackpop.equilibria.ground_truth import GroundTruth, ground_truth, known_truth
+from stackpop.equilibria.ground_truth import GroundTruth, ground_truth, known_truth, overflows
 from stackpop.equilibria.mixed import mixed_commitment
 from stackpop.equilibria.resample import resample_commitment
 from stackpop.equilibria.results import BestResponses, PureCommitment, StochasticCommitment
@@ -31,6 +31,7 @@ __all__ = [
     "is_enumerable",
     "known_truth",
     "mixed_commitment",
+    "overflows",
     "pure_commitment",
     "resample_commitment",
     "rounding",
