@@ -12,12 +12,12 @@ import torch
 import xarray as xr
 
 from stackpop.analysis import equilibrium_distance, learned_tables, run_tables, strategy_name, table_values
-from stackpop.equilibria import best_responses, known_truth, pure_commitment
+from stackpop.equilibria import best_responses, pure_commitment
 from stackpop.errors import StackpopError
 from stackpop.games import MATRICES, Game, GameBatch, all_tables, table_returns
 from stackpop.spec import parse_sweep, stored_run
 from stackpop.store import ResultsWriter, open_results
-from support import random_payoffs, train
+from support import random_payoffs, trained_store
 
 JOINT, OPPONENT, NONE = (Game(MATRICES["prisoners_dilemma"], memory) for memory in ("joint", "opponent", "none"))  # type: ignore[arg-type]
 
@@ -85,18 +85,7 @@ SWEEPS = {
 
 def store(path: Path, text: str, left_out: int = 0) -> tuple[xr.Dataset, xr.Dataset]:
     """Runs and followers of a store of a short sweep, trained here but for the last runs."""
-    spec = parse_sweep(text, path.stem)
-    with ResultsWriter(path, spec) as writer:
-        for place in np.ndindex(*(len(spec.labels[dim]) for dim in spec.game_dims)):
-            of_game = dict(zip(spec.game_dims, place, strict=True))
-            truth = known_truth(spec.run(tuple(of_game.get(dim, 0) for dim in spec.dims)).to_game())
-            writer.record_ground_truth(place, {"equilibrium_pure": truth.pure})
-        for index in list(spec.indices())[: spec.size - left_out]:
-            ((follower, leader),) = train([spec.run(index)])
-            writer.leaders.record(index, leader)
-            if follower is not None and writer.followers is not None:
-                at = dict(zip(spec.dims, index, strict=True))
-                writer.followers.record(tuple(at[dim] for dim in spec.follower_dims), follower)
+    trained_store(path, parse_sweep(text, path.stem), left_out)
     return open_results(path), open_results(path, "followers")
 
 
