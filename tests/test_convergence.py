@@ -268,6 +268,8 @@ def test_what_the_results_lack_is_one_line() -> None:
         with pytest.raises(StackpopError, match=r"^results: expected the variable '.*', got none; pass the whole") as e:
             function(part.drop_vars(["equilibrium_gap", "leader_return"]))
         assert "\n" not in str(e.value), name
+    with pytest.raises(StackpopError, match=r"^results: expected curves along iteration, got one update; keep them"):
+        convergence_time(part.isel(iteration=0))
 
 
 MOST_MORE = 60e6  # bytes for ten times the runs; one of their curves alone is 20 MB, and there are many variables

@@ -217,3 +217,6 @@ def test_a_mistake_is_one_line() -> None:
         aggregate(values.isel(matrix=0, drop=True), ["matrix"])
     with pytest.raises(StackpopError, match=r"^scores: expected the same labels of matrix on both sides, got others; "):
         probability_of_improvement(values, values.assign_coords(matrix=[7]))
+    for function in (aggregate, performance_profile, bootstrap_interval):
+        with pytest.raises(StackpopError, match=r"^confidence: expected a share between 0 and 1, got 95; "):
+            function(values, confidence=95)

@@ -12,6 +12,7 @@ them for each run, although runs may share a follower.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def convergence_time(
     Raises:
         StackpopError: the results lack a variable, or the followers are not theirs.
     """
-    need(results, (*CURVES, *EXACT))
+    _need_curves(results, EXACT)
     gap, made = results.equilibrium_gap, results.env_steps >= 0
     outside = made & ~within(results, gap, tolerance)
     last_outside = results[UPDATES].where(outside, 0).max(UPDATES)
@@ -66,7 +67,7 @@ def steps_to_share(
     game can give, for an equilibrium of 0 or less has no shares. A return may fall again later; see
     `convergence_time` for one that stays. followers, result, errors: as of `convergence_time`.
     """
-    need(results, (*CURVES, "leader_return"))
+    _need_curves(results, ["leader_return"])
     score = normalised(results, "leader_return", floor)
     return _first(results, (results.env_steps >= 0) & (score >= share), followers)
 
@@ -81,7 +82,7 @@ def share_converged(results: xr.Dataset, window: int = WINDOW, tolerance: float 
     Raises:
         StackpopError: the results lack a variable.
     """
-    need(results, (*CURVES, *EXACT))
+    _need_curves(results, EXACT)
     known, close = _known(results), converged(results, window, tolerance)
     close, known = (each if SEED in each.dims else each.expand_dims(SEED) for each in (close & known, known))
     successes, runs = close.sum(SEED), known.sum(SEED)
@@ -112,7 +113,7 @@ def gap_area(results: xr.Dataset, *, clip: bool = False) -> xr.Dataset:
     Raises:
         StackpopError: the results lack a variable.
     """
-    need(results, CURVES)
+    _need_curves(results)
     made, gap = results.env_steps >= 0, results.equilibrium_gap.astype(float)
     gap = (gap.clip(min=0) if clip else gap).where(results.status == Status.DONE)
     updates, steps = _since_last(results[UPDATES]), _since_last(results.env_steps)
@@ -159,6 +160,14 @@ def at_runs(values: xr.DataArray, results: xr.Dataset) -> xr.DataArray:
 
 
 INNER_DIMS = frozenset(["context", "follower_state", "follower_action", "follower_iteration", "follower_parameter"])
+
+
+def _need_curves(results: xr.Dataset, names: Iterable[str] = ()) -> None:
+    """Refuse results without curves, or without some other variables."""
+    need(results, (*CURVES, *names))
+    if UPDATES not in results.equilibrium_gap.dims:
+        remedy = "keep them with .sel(iteration=[...]), a list"
+        raise StackpopError(explain("results", expected="curves along iteration", got="one update", remedy=remedy))
 
 
 def _first(results: xr.Dataset, reached: xr.DataArray, followers: xr.Dataset | None) -> xr.Dataset:
