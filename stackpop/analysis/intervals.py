@@ -69,8 +69,12 @@ def aggregate(
     scores: one number a run, for instance `normalised(ends)`; NaN where the run is missing. strata: the dims that are
     pooled. The mean is that of the strata's means, the median that of the strata's means (without strata: of the
     runs), and the interquartile mean (`iqm`) that of all runs without the least and the greatest quarter, rounded down.
-    together: resample whole seeds, the same in all strata, and not each stratum for itself. Runs of one seed share
-    their random numbers, so this is the careful choice; seeds of which a run is missing are then left out.
+    together: resample whole seeds, the same in all strata, and not each stratum for itself. Seeds of which a run is
+    missing are then left out. It is the careful choice where a seed, whose runs share their random numbers, could be as
+    good or bad in all strata. Measured on normal scores in twelve strata, an interval of the mean or the iqm that says
+    95 % covers, with five and ten seeds, 89 % and 93 % if runs are independent (together: 82 % and 90 %), but 48 % and
+    55 % if half of the variance is the seed's (together: 81 % and 90 %). Three sweeps of the paper's matrices, of five
+    seeds, showed no such effect: the variance of a seed's mean was 1.1, 0.75 and 0.9 times that of independent runs.
 
     Result: `value`, `low` and `high` over `statistic` (mean, median, iqm) and the kept dims; `runs` and `missing`
     (counts, over the kept dims) and `strata` (those with any run; others are left out). No interval (NaN) where a

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from stackpop.analysis.finals import RESOLUTION, WINDOW, converged, final
-from stackpop.analysis.intervals import SEED as SEED
+from stackpop.analysis.intervals import SEED as SEED  # read from here, too
 from stackpop.analysis.intervals import bootstrap_interval
 from stackpop.analysis.selection import dim_of, select
 from stackpop.errors import StackpopError, did_you_mean, explain
