@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stackpop.equilibria import known_truth
 from stackpop.games import MATRICES, Payoffs
 from stackpop.learners import COMPUTED_ORACLES, LEADERS, LEARNING_ORACLES, Batch, ContextualSettings
 from stackpop.results import TrainingResult
 from stackpop.settings import Settings
-from stackpop.spec import RunSpec
+from stackpop.spec import RunSpec, SweepSpec
+from stackpop.store import ResultsWriter
 from stackpop.training import learned, train_followers, train_leaders
 
 # Every leader and oracle by the name that a sweep file calls it.
@@ -46,6 +50,24 @@ def train(specs: Sequence[RunSpec]) -> list[Trained]:
     trained = dict(zip(followers, results, strict=True))
     leaders = train_leaders(specs, {key: learned(result.arrays) for key, result in trained.items()})
     return [(trained[f.follower_id] if f else None, leader) for f, leader in zip(pretrained, leaders, strict=True)]
+
+
+def trained_store(path: Path, spec: SweepSpec, left_out: int = 0) -> Path:
+    """A store of a short sweep, trained in this process but for the last runs, with its exact values."""
+    with ResultsWriter(path, spec) as writer:
+        for place in np.ndindex(*(len(spec.labels[dim]) for dim in spec.game_dims)):
+            of_game = dict(zip(spec.game_dims, place, strict=True))
+            truth = asdict(known_truth(spec.run(tuple(of_game.get(dim, 0) for dim in spec.dims)).to_game()))
+            exact = {f"equilibrium_{name}": truth[name] for name in ("pure", "resample", "behavioural")}
+            bounds = {name: truth[name] for name in ("leader_return_min", "leader_return_max")}
+            writer.record_ground_truth(place, exact | bounds)
+        for index in list(spec.indices())[: spec.size - left_out]:
+            ((follower, leader),) = train([spec.run(index)])
+            writer.leaders.record(index, leader)
+            if follower is not None and writer.followers is not None:
+                at = dict(zip(spec.dims, index, strict=True))
+                writer.followers.record(tuple(at[dim] for dim in spec.follower_dims), follower)
+    return path
 
 
 def check_same_bits(expected: TrainingResult | None, found: TrainingResult | None, where: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from stackpop.cli import main
-from stackpop.spec import parse_sweep
+from stackpop.spec import load_sweep, parse_sweep
+from support import trained_store
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -60,6 +61,14 @@ def test_sweep_commands_name_files_and_options_that_exist(line: str) -> None:
     for word in words[3:]:
         if word.startswith("--"):
             assert word[2:].replace("-", "_") in options.replace("-", "_")
+
+
+def test_the_analysis_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = ["leader.updates=2", "follower.updates=2", "follower.post_updates=0", "leader.batch_steps=100"]
+    trained_store(tmp_path / "results/quick.zarr", load_sweep(ROOT / "sweeps/quick.yaml", short))
+    (code,) = (block for block in blocks("python") if "analysis" in block and "open_results" in block)
+    exec(code, {})
 
 
 def test_every_part_of_the_package_is_on_the_map() -> None:

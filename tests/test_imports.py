@@ -13,18 +13,25 @@ PACKAGE = Path(__file__).parent.parent / "stackpop"
 ALLOWED = {
     "errors": set(),
     "settings": set(),
+    "arrays": set(),
     "results": set(),
     "provenance": set(),
-    "games": {"errors", "settings"},
+    "games": {"errors", "settings", "arrays"},
     "equilibria": {"errors", "settings", "games"},
-    "learners": {"errors", "settings", "games", "equilibria"},  # equilibria for the exact oracle, and for it alone
+    "learners": {
+        "errors",
+        "settings",
+        "arrays",
+        "games",
+        "equilibria",
+    },  # equilibria for the exact oracle, and for it alone
     "spec": {"errors", "settings", "games", "equilibria", "learners"},
     "evaluation": {"games", "equilibria"},
     "training": {"errors", "games", "equilibria", "learners", "spec", "evaluation", "results"},
     "store": {"errors", "spec", "results", "provenance"},
     "cluster": {"errors", "provenance"},
     "sweep": {"errors", "games", "equilibria", "learners", "spec", "training", "results", "store", "cluster"},
-    "analysis": {"errors", "spec", "store", "equilibria"},
+    "analysis": {"errors", "games", "spec", "store", "equilibria"},
     "tracking": {"errors", "spec", "store", "sweep"},
     "plots": {"errors", "analysis", "store"},
     "display": {"errors", "games", "equilibria", "spec", "store", "sweep", "analysis"},

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import stackpop
+from stackpop import analysis
 
 PUBLIC = [
     "Game",
@@ -23,6 +24,13 @@ def test_public_names() -> None:
     assert sorted(stackpop.__all__) == PUBLIC
     for name in PUBLIC:
         assert getattr(stackpop, name).__module__.startswith("stackpop")
+
+
+def test_the_analysis_lists_its_functions() -> None:
+    functions = [name for name in analysis.__all__ if callable(getattr(analysis, name)) and name.islower()]
+    assert len(functions) > 20
+    for name in functions:
+        assert f"`{name}`" in str(analysis.__doc__), name
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

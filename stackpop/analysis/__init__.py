@@ -1,12 +1,36 @@
-"""From a results dataset to answers: how close the leaders came, what makes a difference, which claims hold.
+"""From a results dataset to answers: how close the leaders came, how soon, how surely, and what they learned.
 
-Plain functions of xarray; lazy results are read block by block.
+Plain functions of xarray. Lazy results are read block by block; runs that are not done are missing, and are counted.
+
+- How close: `summary`, `converged`, `share_converged`, `final`, `normalised`, `curve`; `best_trials` of a search.
+- How soon: `convergence_time`, `steps_to_share`, `gap_area`; `pretraining_steps` of the followers.
+- How surely: `bootstrap_interval`, `aggregate` (mean, median, interquartile mean), `performance_profile`,
+  `probability_of_improvement`.
+- What makes a difference: `compare`, and `check_claims` and `read_findings` for the claims of a sweep file.
+- What was learned: `learned_tables`, `table_values`, `run_tables`, `equilibrium_distance`; `strategy_name`.
+- Parts of results: `select`, `of_sweep`, `run_value`, `run_values`.
 """
 
 from stackpop.analysis.claims import LEAST_SEEDS, Findings, Outcome, check_claims, read_findings
-from stackpop.analysis.finals import TOLERANCE, WINDOW, best_trials, bootstrap_interval, converged, final, summary
-from stackpop.analysis.paired import compare, run_values
+from stackpop.analysis.convergence import (
+    convergence_time,
+    gap_area,
+    pretraining_steps,
+    share_converged,
+    steps_to_share,
+)
+from stackpop.analysis.curves import curve, normalised
+from stackpop.analysis.finals import TOLERANCE, WINDOW, best_trials, converged, final, summary
+from stackpop.analysis.intervals import (
+    aggregate,
+    bootstrap_interval,
+    performance_profile,
+    probability_of_improvement,
+)
+from stackpop.analysis.learned import equilibrium_distance, learned_tables, run_tables, table_values
+from stackpop.analysis.paired import compare, run_value, run_values
 from stackpop.analysis.selection import of_sweep, select
+from stackpop.analysis.strategies import strategy_name
 
 __all__ = [
     "LEAST_SEEDS",
@@ -14,15 +38,31 @@ __all__ = [
     "WINDOW",
     "Findings",
     "Outcome",
+    "aggregate",
     "best_trials",
     "bootstrap_interval",
     "check_claims",
     "compare",
     "converged",
+    "convergence_time",
+    "curve",
+    "equilibrium_distance",
     "final",
+    "gap_area",
+    "learned_tables",
+    "normalised",
     "of_sweep",
+    "performance_profile",
+    "pretraining_steps",
+    "probability_of_improvement",
     "read_findings",
+    "run_tables",
+    "run_value",
     "run_values",
     "select",
+    "share_converged",
+    "steps_to_share",
+    "strategy_name",
     "summary",
+    "table_values",
 ]

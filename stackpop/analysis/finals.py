@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from stackpop.analysis.intervals import bootstrap_interval
 from stackpop.store import Status
 
 WINDOW = 50
 TOLERANCE = 0.01
-RESAMPLED_VALUES = 2**20  # values of resamples held at once
+RESOLUTION = float(np.finfo(np.float32).eps)  # of the curves, relative
 
 
 def final(curve: xr.DataArray, window: int = WINDOW, dim: str = "iteration") -> xr.DataArray:
@@ -26,33 +27,16 @@ def converged(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLE
     protocol; one that earns more still has a follower that does not best-respond, and has not converged.
     Runs that are not done are False.
     """
-    slack = tolerance * (results.leader_return_max - results.leader_return_min)
-    gap, most = final(results.equilibrium_gap, window), results.equilibrium_resample - results.equilibrium_pure
-    within: xr.DataArray = (gap <= slack) & ~(gap < -most - slack)  # an unknown optimum bounds nothing
-    return within
+    return within(results, final(results.equilibrium_gap, window), tolerance)
 
 
-def bootstrap_interval(values: xr.DataArray, dim: str = "seed", confidence: float = 0.95) -> xr.DataArray:
-    """Bootstrap percentile interval of the mean over `dim`, the unit of replication; missing values are left out.
-
-    Result: the other dims, then `bound` (low, high). A single value, or none, gives no interval (NaN).
-    """
-
-    def one(sample: np.ndarray) -> np.ndarray:
-        from scipy.stats import bootstrap
-
-        kept = sample[np.isfinite(sample)]
-        if kept.size < 2:
-            return np.full(2, np.nan)
-        rng = np.random.default_rng(0)  # the same data always give the same interval
-        batch = max(1, RESAMPLED_VALUES // kept.size)
-        found = bootstrap((kept,), np.mean, batch=batch, confidence_level=confidence, method="percentile", rng=rng)
-        return np.array(found.confidence_interval)
-
-    bounds: xr.DataArray = xr.apply_ufunc(
-        one, values, input_core_dims=[[dim]], output_core_dims=[["bound"]], vectorize=True
-    )
-    return bounds.assign_coords(bound=["low", "high"])
+def within(results: xr.Dataset, gap: xr.DataArray, tolerance: float = TOLERANCE) -> xr.DataArray:
+    """Whether gaps of any dims are within `tolerance`, as `converged` means it; False where they are missing."""
+    least, most = results.leader_return_min, results.leader_return_max
+    slack = tolerance * (most - least) + RESOLUTION * np.maximum(abs(least), abs(most))
+    beyond = results.equilibrium_resample - results.equilibrium_pure
+    inside: xr.DataArray = (gap <= slack) & ~(gap < -beyond - slack)  # an unknown optimum bounds nothing
+    return inside
 
 
 def summary(results: xr.Dataset, window: int = WINDOW, tolerance: float = TOLERANCE) -> xr.Dataset:

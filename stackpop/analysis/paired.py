@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stackpop.analysis.finals import WINDOW, bootstrap_interval, converged, final
+from stackpop.analysis.finals import RESOLUTION, WINDOW, converged, final
+from stackpop.analysis.intervals import SEED as SEED  # read from here, too
+from stackpop.analysis.intervals import bootstrap_interval
 from stackpop.analysis.selection import dim_of, select
 from stackpop.errors import StackpopError, did_you_mean, explain
 from stackpop.store import Status
 
-SEED = "seed"
 UPDATE_DIMS = ("iteration", "post_iteration")
 DERIVED = "converged"
-RESOLUTION = float(np.finfo(np.float32).eps)  # of the curves, relative
 
 
 def compare(

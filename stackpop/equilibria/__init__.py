@@ -10,7 +10,7 @@ from stackpop.equilibria.enumeration import (
     pure_commitment,
     rounding,
 )
-from stackpop.equilibria.ground_truth import GroundTruth, ground_truth, known_commitment, known_truth
+from stackpop.equilibria.ground_truth import GroundTruth, ground_truth, known_commitment, known_truth, overflows
 from stackpop.equilibria.judged import judged_tables, judges_all, knows_regret
 from stackpop.equilibria.mixed import is_one_shot, mixed_commitment
 from stackpop.equilibria.resample import resample_commitment
@@ -43,6 +43,7 @@ __all__ = [
     "known_truth",
     "knows_regret",
     "mixed_commitment",
+    "overflows",
     "pure_commitment",
     "resample_commitment",
     "rounding",

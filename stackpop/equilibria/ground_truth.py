@@ -52,7 +52,7 @@ def ground_truth(game: Game) -> GroundTruth:
         TooLargeError: too many tables to enumerate.
     """
     check_enumerable(game)
-    if _overflows(game):
+    if overflows(game):
         return _unknown(-math.inf, math.inf)
     unit = UnitGame(game)
     best = best_responses(game)
@@ -76,7 +76,7 @@ def known_truth(game: Game) -> GroundTruth:
     """
     if _enumerates(game):
         return ground_truth(game)
-    if _overflows(game):
+    if overflows(game):
         return _unknown(-math.inf, math.inf)
     unknown = _unknown(*UnitGame(game).bounds)
     if not walkable(game):
@@ -112,7 +112,7 @@ def _value(commitment: Callable[[Game, BestResponses], StochasticCommitment], ga
         return math.nan
 
 
-def _overflows(game: Game) -> bool:
+def overflows(game: Game) -> bool:
     """Whether the difference of two returns can leave the range of a float (or a payoff is not finite)."""
     largest = max(abs(payoff + game.reward_offset) for row in game.payoffs for cell in row for payoff in cell)
     return not math.isfinite(2.0 * game.rounds * largest)

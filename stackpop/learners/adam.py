@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.learners.arrays import array_of, library_of
+from stackpop.arrays import array_of, library_of
 
 
 class Adam:

@@ -11,8 +11,8 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from stackpop.arrays import array_of, library_of, tensor_of
 from stackpop.games.play import in_a_row
-from stackpop.learners.arrays import array_of, library_of, tensor_of
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stackpop.learners.arrays import array_of, library_of
+from stackpop.arrays import array_of, library_of
 from stackpop.learners.tables import Cells
 
 # The gradient in V, an array [run, state], for the values as they are when it is called.

@@ -101,7 +101,9 @@ class QueriedFollowers:
         game, episodes, streams = self._game, self._spec.evaluation_episodes, Streams(self._seeds, phase)
         iterations = max(policies.shape[1], replies.shape[1])
         parts = []
-        for block in blocks(iterations, 2 * game.runs * game.worlds * game.columns**game.follower_states // game.columns):
+        for block in blocks(
+            iterations, 2 * game.runs * game.worlds * game.columns**game.follower_states // game.columns
+        ):
             policy = policies[:, block] if policies.shape[1] > 1 else policies
             reply = replies[:, block] if replies.shape[1] > 1 else replies
             curves = evaluate(game, self._truth, policy, reply, replay=self._replay)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from stackpop.arrays import tensor_of
 from stackpop.games.play import in_a_row
-from stackpop.learners.arrays import tensor_of
 from stackpop.learners.tables import (
     INIT_SCALE,
     Cells,

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from stackpop.arrays import tensor_of
 from stackpop.games.play import in_a_row
 from stackpop.learners import Batch
-from stackpop.learners.arrays import tensor_of
 from stackpop.learners.tables import Cells
 from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
 from support import random_batch
