@@ -176,7 +176,7 @@ def sampled_returns(
     policy, replies: as in `evaluate`; uniforms: [run, iteration, env, leader_state + round].
     """
     runs, iterations, envs, steps = uniforms.shape
-    flat = GameBatch(game.payoffs.repeat_interleave(iterations, 0), game.memory, game.rounds)
+    flat = game.repeat(iterations)
     policy, replies = (
         x.expand(runs, iterations, *x.shape[2:]).reshape(runs * iterations, *x.shape[2:]) for x in (policy, replies)
     )
@@ -193,8 +193,11 @@ def mean_return(rewards: Tensor) -> Tensor:
     return rewards.flatten(1).cumsum(1)[:, -1] / rewards.shape[1]
 
 
-def blocks(iterations: int, entries: int) -> Iterator[slice]:
-    """Slices over the iterations such that `entries` numbers an iteration stay within a block's size."""
-    size = max(1, BLOCK_ENTRIES // entries)
+def blocks(iterations: int, entries: int, at_most: int | None = None) -> Iterator[slice]:
+    """Slices over the iterations such that `entries` numbers an iteration stay within a block's size.
+
+    at_most: iterations a slice.
+    """
+    size = max(1, min(BLOCK_ENTRIES // entries, at_most or iterations))
     for start in range(0, iterations, size):
         yield slice(start, min(start + size, iterations))

@@ -89,7 +89,7 @@ class LeaderEnv(gymnasium.Env[np.int64, np.int64]):
             raise SpecError(explain("action", expected=expected, got=repr(action)))
         if len(self._answers) < self.game.leader_states:
             return self._answer(int(action))
-        chosen = torch.tensor([int(action)])
+        chosen = np.array([int(action)])
         return self._play(lambda _, __: chosen, rounds=1)
 
     def _answer(self, action: int) -> Step:

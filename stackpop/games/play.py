@@ -2,8 +2,8 @@
 
 All episodes of a pack stand side by side in one row. An episode's *place* is episode · worlds + world, the one number
 by which all that depends on its world state is looked up, and a *player* is a function (round, places) -> actions, both
-[episode]. Tensors [run, env, step] that come from here are laid out step by step. Uniform random numbers come in as an
-argument, so play is a pure function and a run's episodes depend on nothing else.
+arrays [episode]. Tensors [run, env, step] that come from here are laid out step by step. Uniform random numbers come in
+as an argument, so play is a pure function and a run's episodes depend on nothing else.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from stackpop.arrays import array_of
 from stackpop.games.repeated import FOLLOWER, LEADER, GameBatch, table_index
 
-Player = Callable[[int, Tensor], Tensor]
+Player = Callable[[int, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def thresholds(policy: Tensor) -> list[Tensor]:
 def by_table(tables: Tensor, observation: Tensor) -> Player:
     """A player that follows deterministic tables [run, env, state] of its observation [world] -> state."""
     by_place = _by_place(tables, observation, tables.shape[1])
-    return lambda _, places: by_place.index_select(0, places)
+    return lambda _, places: by_place.take(places)
 
 
 def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor) -> Player:
@@ -120,21 +122,14 @@ def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor) -> Player:
     """
     envs = uniforms.shape[1]
     by_place = [_by_place(threshold, observation, envs) for threshold in thresholds(policy)]
-    draws = uniforms.movedim(-1, 0).flatten(1)  # [round, episode]
-
-    def act(t: int, places: Tensor) -> Tensor:
-        first, *others = by_place
-        action = draws[t] >= first.index_select(0, places)
-        for threshold in others:
-            action = action.long().add_(draws[t] >= threshold.index_select(0, places))
-        return action
-
-    return act if by_place else lambda _, places: torch.zeros_like(places)
+    draws = array_of(uniforms.movedim(-1, 0).flatten(1))  # [round, episode]
+    # The first threshold tells whether it is a later action than 0, and each further one adds 1 to that.
+    return lambda t, places: sum((draws[t] >= threshold.take(places) for threshold in by_place), start=0)
 
 
-def _by_place(by_state: Tensor, observation: Tensor, envs: int) -> Tensor:
-    """[run, env or 1, state] -> [place]."""
-    return by_state.index_select(-1, observation).expand(-1, envs, -1).flatten()
+def _by_place(by_state: Tensor, observation: Tensor, envs: int) -> Any:
+    """[run, env or 1, state] -> array [place]."""
+    return array_of(by_state.index_select(-1, observation).expand(-1, envs, -1).flatten())
 
 
 def informed_follower(game: GameBatch, replies: Tensor, answers: Tensor) -> Player:
@@ -156,12 +151,13 @@ def play_on(game: GameBatch, worlds: Tensor, leader: Player, follower: Player, r
     """Play some rounds of episodes that stand at world states [run, env, 1]."""
     runs, envs, _ = worlds.shape
     start = torch.arange(0, runs * envs * game.worlds, game.worlds)  # place of each episode's first world state
-    first_outcome = start + 1
-    path = [worlds.flatten() + start]
-    for t in rounds:
-        a, b = leader(t, path[-1]), follower(t, path[-1])
-        path.append(torch.add(torch.add(first_outcome, a), b, alpha=game.rows))
-    visited = torch.stack(path).sub_(start)
+    visited = torch.empty(len(rounds) + 1, runs * envs, dtype=torch.int64)
+    places, first_outcome = array_of(visited), array_of(start + 1)
+    places[0] = array_of(worlds.flatten() + start)
+    for step, t in enumerate(rounds):
+        here = places[step]
+        places[step + 1] = first_outcome + leader(t, here) + game.rows * follower(t, here)
+    visited -= start
     return Rounds(game, visited.view(-1, runs, envs).movedim(0, -1))
 
 

@@ -97,6 +97,10 @@ class GameBatch:
         payoffs += np.array([g.reward_offset for g in games])[:, None, None, None]
         return GameBatch(torch.from_numpy(payoffs), games[0].memory, games[0].rounds)
 
+    def repeat(self, times: int) -> GameBatch:
+        """Each game so many times in a row."""
+        return GameBatch(self.payoffs.repeat_interleave(times, 0), self.memory, self.rounds)
+
     @property
     def runs(self) -> int:
         """Number of games."""

@@ -7,6 +7,7 @@ frozen and greedy. Its policy is a table with a row for every context, or a netw
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, Protocol
 
 import torch
@@ -102,10 +103,13 @@ class ContextualTables:
     def __init__(self, settings: Sequence[ContextualSettings], logits: Tensor, game: GameBatch) -> None:
         self._logits = logits.movedim(-1, 0).contiguous()  # [action, run, context, state]
         self._places = game.rows ** torch.arange(game.leader_states).flip(0)  # of each answer in a context's number
-        lr = torch.tensor([s.lr for s in settings], dtype=logits.dtype)
-        self._adam = Adam(self._logits, lr[:, None, None].expand_as(self._logits))
+        self._lr = torch.tensor([s.lr for s in settings], dtype=logits.dtype)
         self.parameters = self._logits.movedim(0, -1)
         self.policy = softmax(self.parameters)  # [run, context, state, action]
+
+    @cached_property
+    def _adam(self) -> Adam:
+        return Adam(self._logits, self._lr[:, None, None].expand_as(self._logits))
 
     def contexts(self, answers: Tensor) -> Tensor:
         """Indices [run, env], those of `stackpop.games.table_index`."""

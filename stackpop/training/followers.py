@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.evaluation import ExactValues, mean_return
+from stackpop.equilibria import judges_all
+from stackpop.evaluation import ExactValues, blocks, mean_return
 from stackpop.games import FOLLOWER, GameBatch, all_tables, table_returns
 from stackpop.games.play import Rounds, by_policy, by_table, look_up, play_rounds, returns_to_go
 from stackpop.learners import (
@@ -24,6 +25,7 @@ from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec
 from stackpop.training.packs import Arrays, timed
 
+MOST_WASTED = 32  # updates that an early stop may come too late, since many updates are judged at once
 LEARNED = ("follower_logits", "follower_parameters")
 
 
@@ -46,50 +48,67 @@ def learned(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _pretrain(specs: Sequence[FollowerSpec]) -> list[Arrays]:
     """Curves and what was learned of a pack of followers of one shape."""
-    settings, games = specs[0].follower, [spec.to_game() for spec in specs]
+    settings, games, seeds = specs[0].follower, [spec.to_game() for spec in specs], [spec.seed for spec in specs]
     game, truth = GameBatch.of(games), ExactValues.of(games)
-    seeds = [spec.seed for spec in specs]
     start = fresh_parameters(settings, game, Streams(seeds, Phase.FOLLOWER_INIT))
     follower = make_followers([spec.follower for spec in specs], start, game)
-    judged = follower.contexts(truth.answers[None])
     streams, evaluation = Streams(seeds, Phase.FOLLOWER_TRAINING), Streams(seeds, Phase.FOLLOWER_EVALUATION)
-    envs, episodes = whole_episodes(settings.batch_steps, games[0].episode_steps), specs[0].evaluation_episodes
-    draws = _table_draws(game, settings) + game.rounds
-    may_stop = settings.early_stop and truth.enumerated
-    updates = torch.full((len(specs),), settings.updates)
-    parameters = torch.empty_like(follower.parameters)
+    envs, draws = (
+        whole_episodes(settings.batch_steps, games[0].episode_steps),
+        _table_draws(game, settings) + game.rounds,
+    )
+    may_stop = settings.early_stop and judges_all(games[0])
+    updates, learned = torch.full((len(specs),), settings.updates), torch.empty_like(follower.parameters)
     training = torch.ones(len(specs), dtype=torch.bool)
-    curves: list[dict[str, Tensor]] = []
-    for iteration in range(1, settings.updates + 1):
-        learn(game, follower, *_random_leader_rounds(game, follower, streams.uniform(envs, draws)))
-        shortfall, returns = _shortfall(game, truth, follower.replies_at(judged))
-        sampled = _random_leader_rounds(game, follower, evaluation.uniform(episodes, draws))[1]
-        curves.append(_curves(truth, shortfall, returns, sampled))
-        finished = training & (may_stop & (shortfall <= 0).all(-1))
-        parameters[finished], updates[finished] = follower.parameters[finished], iteration
+    parts = []
+    for block in blocks(settings.updates, game.runs * truth.answers.shape[0] * game.worlds, at_most=MOST_WASTED):
+        recorded = []
+        for _ in range(block.start, block.stop):
+            learn(game, follower, *_random_leader_rounds(game, follower, streams.uniform(envs, draws)))
+            recorded.append(follower.parameters.clone())
+        parameters = torch.stack(recorded, 1)
+        uniforms = evaluation.uniform(len(recorded), specs[0].evaluation_episodes, draws)
+        curves, exact = _evaluate(game, truth, settings, parameters, uniforms)
+        parts.append(curves)
+        finished = training & may_stop & exact.any(1)
+        first = exact.long().argmax(1)[finished]
+        updates[finished], learned[finished] = block.start + 1 + first, parameters[finished, first]
         training &= ~finished
         if not training.any():
             break
-    parameters[training] = follower.parameters[training]
+    learned[training] = follower.parameters[training]
     steps = envs * games[0].episode_steps
-    stacked = {name: torch.stack([each[name] for each in curves], 1).numpy() for name in curves[0]}
     return [
         {
-            **{name: values[row, :n] for name, values in stacked.items()},
+            **{name: torch.cat([part[name][row] for part in parts])[:n].numpy() for name in parts[0]},
             "env_steps": steps * np.arange(1, n + 1),
-            settings.stored_as: parameters[row].numpy().copy(),
+            settings.stored_as: learned[row].numpy().copy(),
             "updates": np.array(n),
         }
         for row, n in enumerate(updates.tolist())
     ]
 
 
-def _curves(truth: ExactValues, shortfall: Tensor, returns: Tensor, sampled: Rounds) -> dict[str, Tensor]:
-    """One point of each curve, [run], from regrets and returns [run, table] and evaluation episodes."""
-    curves = {"follower_return": returns.mean(-1), "follower_return_sampled": mean_return(sampled.follower_rewards)}
+def _evaluate(
+    game: GameBatch, truth: ExactValues, settings: ContextualSettings, parameters: Tensor, uniforms: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Curves of recorded followers, and whether they best-respond to all that they are judged by: [run, iteration].
+
+    parameters: [run, iteration, *parameter_shape]; uniforms: [run, iteration, env, _table_draws + round].
+    """
+    shape = parameters.shape[:2]
+    each = game.repeat(shape[1])  # every iteration of a run as a run of its own
+    follower = make_followers([settings] * each.runs, parameters.flatten(0, 1), each)
+    sampled = _random_leader_rounds(each, follower, uniforms.flatten(0, 1))[1]
+    replies = follower.replies_at(follower.contexts(truth.answers[None]))
+    returns = table_returns(each, truth.answers[None], replies)[..., FOLLOWER].unflatten(0, shape)
+    shortfall = truth.best_response[:, None] - returns  # [run, iteration, table]
+    shortfall = shortfall.masked_fill(shortfall <= truth.rounding[:, None, None], 0)
+    sampled_return = mean_return(sampled.follower_rewards).view(shape)
+    curves = {"follower_return": returns.mean(-1), "follower_return_sampled": sampled_return}
     if truth.knows_best_response:
         curves |= {"follower_regret_sum": shortfall.sum(-1), "follower_regret_worst": shortfall.amax(-1)}
-    return curves
+    return curves, (shortfall <= 0).all(-1)
 
 
 def learn(game: GameBatch, follower: ContextualFollower, contexts: Tensor, rounds: Rounds) -> None:
@@ -117,10 +136,3 @@ def _random_leader_rounds(game: GameBatch, follower: ContextualFollower, uniform
     contexts = follower.contexts(answers)
     reply = by_policy(follower.policy_at(contexts), game.follower_observation, for_rounds)
     return contexts, play_rounds(game, uniforms.shape[1], by_table(answers, game.leader_observation), reply)
-
-
-def _shortfall(game: GameBatch, truth: ExactValues, replies: Tensor) -> tuple[Tensor, Tensor]:
-    """The greedy follower's regret and return against each leader table that it is judged by, both [run, table]."""
-    returns = table_returns(game, truth.answers[None], replies)[..., FOLLOWER]
-    shortfall = truth.best_response - returns
-    return shortfall.masked_fill(shortfall <= truth.rounding[:, None], 0), returns

@@ -87,7 +87,7 @@ class LearningFollowers:
         Each starts from a fresh table or, without reset, from the one that was carried out of the iteration's batch.
         """
         runs, iterations, envs, _ = uniforms.shape
-        game = GameBatch(self._game.payoffs.repeat_interleave(iterations, 0), self._game.memory, self._game.rounds)
+        game = self._game.repeat(iterations)
         side_by_side = self._settings.model_copy(update={"reset": True})
         draws = Draws.of(game, side_by_side, uniforms.flatten(0, 1))
         tables = fresh_tables(game, side_by_side, draws)

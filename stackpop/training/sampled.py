@@ -49,7 +49,7 @@ def _curves(game: GameBatch, policy: Tensor, query: Query, uniforms: Tensor, *, 
     """
     runs, iterations, envs, _ = uniforms.shape
     # Each iteration of a run is a game of its own.
-    flat = GameBatch(game.payoffs.repeat_interleave(iterations, 0), game.memory, game.rounds)
+    flat = game.repeat(iterations)
     answers, leader = committed_leader(flat, policy.flatten(0, 1)[:, None], uniforms.flatten(0, 1), replay=replay)
     asked, _ = asked_and_played(policy, game.leader_states)
     # All episodes of a run, then its greedy answers, in one query.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ def test_each_episode_gets_its_own_context() -> None:
 def test_players_may_give_actions_they_keep() -> None:
     generator = torch.Generator().manual_seed(2)
     batch = GameBatch.of([random_game(generator, 2, 2, "joint", rounds=3)])
-    script = torch.tensor([[0], [1], [1]])  # [round, episode], both players' actions
+    script = np.array([[0], [1], [1]])  # [round, episode], both players' actions
     rounds = play_rounds(batch, 1, *[lambda t, _: script[t]] * 2)
     assert rounds.outcomes.tolist() == [[[0, 3, 3]]]
     assert script.tolist() == [[0], [1], [1]]
