@@ -106,15 +106,16 @@ def _outcome(claim: Claim, numbers: xr.Dataset, results: xr.Dataset) -> Outcome:
     difference = left - right
     pairs, missing = int(row.pairs), int(row.missing)
     low, high = float(row.low), float(row.high)
-    undone = int((~done).sum()) if pairs and _may_be_missing(claim) else missing
+    undone = int((~done).sum()) if _may_be_missing(claim) else missing
+    unfinished = f"{undone} of {pairs + missing} pairs not done" if undone else "" if pairs else "no pair converged"
     if claim.relation == "equal":
-        reason = _missing(undone, pairs)
+        reason = unfinished
         holds = bool((difference.fillna(0) == 0).all())
         reason = reason if holds else ""  # one unequal pair decides
     else:
         seeds = int(difference.notnull().any([dim for dim in difference.dims if dim != SEED]).sum())
         few = f"{seeds} of {LEAST_SEEDS} seeds" if seeds < LEAST_SEEDS else ""
-        reason = _missing(undone, pairs) or few
+        reason = unfinished or few
         holds = {"greater": low > 0, "less": high < 0, "at_least": low >= 0, "at_most": high <= 0}[claim.relation]
     return Outcome(
         claim,
@@ -161,7 +162,3 @@ def _as_stored(number: float, variable: str, results: xr.Dataset) -> float:
     """A number as the store keeps the variable's, or 0.1 would be less than every 0.1 of the results."""
     kind = results[variable].dtype if variable in results else np.dtype(float)
     return float(np.asarray(number, kind)) if kind.kind == "f" else number
-
-
-def _missing(missing: int, pairs: int) -> str:
-    return f"{missing} of {missing + pairs} pairs not done" if missing or not pairs else ""
