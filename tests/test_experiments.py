@@ -62,7 +62,8 @@ def run(client: Client, spec: SweepSpec, store: Path) -> list[Outcome]:
 def shorter(file: Path, settings: dict[str, object]) -> SweepSpec:
     """A sweep with settings that it has given other values; those it has not are left out."""
     spec = load_sweep(file)
-    known = {name: value for name, value in settings.items() if name.startswith("axes.") or spec.values(name)}
+    whole = ("axes.", "claims")
+    known = {name: value for name, value in settings.items() if name.startswith(whole) or spec.values(name)}
     return load_sweep(file, {key: value for key, value in known.items() if key not in spec.axes})
 
 
