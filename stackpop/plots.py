@@ -40,7 +40,9 @@ def learning_curves(results: xr.Dataset) -> Any:
     updates = np.unique(np.geomspace(1, results.sizes["iteration"], POINTS).round().astype(int))
     curves = results[["leader_return", "leader_return_greedy"]].sel(iteration=updates).load()
     panels = [_panel(curves.sel(matrix=matrix)) for matrix in results.matrix.values]
-    return hv.Layout(panels).cols(COLUMNS).opts(fig_inches=2.6, vspace=0.4, hspace=0.3, sublabel_format="")
+    lines = max(str(label).count("\n") for label in results.matrix.values)
+    vspace = 0.4 + 0.25 * max(0, lines - 1)  # or a title of three lines would cover the axis above it
+    return hv.Layout(panels).cols(COLUMNS).opts(fig_inches=2.6, vspace=vspace, hspace=0.3, sublabel_format="")
 
 
 def _panel(curves: xr.Dataset) -> Any:
