@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from stackpop.analysis import Findings, Outcome, best_trials, summary
+from stackpop.analysis import Findings, Outcome, best_trials, steps_to_equilibrium, summary
 from stackpop.display.text import MOST_ROWS, duration, interval, leading, number
 from stackpop.errors import StackpopError, explain
+from stackpop.spec.search import TRIAL
 from stackpop.store import Status
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ _INTRODUCTION = """\
 
 Each section is made from the store that its sweep wrote, by `stackpop claims STORE... --write FILE`. A claim is a
 sentence of the sweep file with a test: left minus right, paired over all runs that differ in nothing else, averaged for
-each seed, with a 95 % bootstrap interval over seeds. *Open* means that runs or seeds are missing.
+each seed, with a 95 % bootstrap interval over seeds. *Open* means that runs or seeds are missing. `trial=best` is, for
+each seed, the trial of a search that did best on all the other seeds. *Steps* are the environment steps, in thousands,
+until the gap stays within 1 % of the span of returns: the mean over the runs that converged, the follower's learning
+games and its pretraining included.
 """
 
 
@@ -59,7 +63,8 @@ def _section(found: Findings, figure: str) -> Iterator[str]:
     search = found.spec.search
     yield _returns_table(found.results) if search is None else _trials_table(search, found.results)
     if figure:
-        yield f"![Leader return over updates]({figure})\n"
+        shown = "Leader return over updates" if search is None else "Objective of each trial by what it tried"
+        yield f"![{shown}]({figure})\n"
 
 
 def _provenance(results: xr.Dataset) -> str:
@@ -88,7 +93,8 @@ def _claims_table(outcomes: Sequence[Outcome]) -> str:
         text = f"{found.claim.text}<br>`{found.claim.test}`{note}"
         difference = _with_interval(found.difference, found.low, found.high)
         outcome = f"{found.status}: {found.reason}" if found.reason else found.status
-        numbers = [number(found.left), number(found.right), difference, f"{found.pairs:,}"]
+        pairs = f"{found.pairs:,}" + (f" of {found.pairs + found.missing:,}" if found.missing else "")
+        numbers = [number(found.left), number(found.right), difference, pairs]
         rows.append([text, *numbers, f"**{outcome}**"])
     return _table(["claim", "left", "right", "difference", "pairs", "outcome"], rows, ":----:")
 
@@ -98,7 +104,9 @@ def _returns_table(results: xr.Dataset) -> str:
     sizes = {str(dim): size for dim, size in results.status.sizes.items() if dim != "seed"}
     dims, total = list(sizes), math.prod(sizes.values())
     shown = min(total, MOST_ROWS)
-    rows = summary(results.isel(leading(sizes, shown)))
+    part = results.isel(leading(sizes, shown))
+    steps = steps_to_equilibrium(part).load()
+    rows = summary(part).assign(steps=steps.mean("seed") if "seed" in steps.dims else steps)
     stacked = rows.stack(row=dims) if dims else rows.expand_dims("row")
     table = []
     for row in (stacked.isel(row=i) for i in range(shown)):
@@ -107,9 +115,11 @@ def _returns_table(results: xr.Dataset) -> str:
         counts = [f"{int(row[name])}/{int(row.runs)}" for name in ("converged", "done")]
         if math.isnan(row.equilibrium):
             counts[0] = "-"
-        table.append([*(str(row[dim].item()) for dim in dims), values[0], leader, values[1], *counts])
-    titles = ["equilibrium", "leader return", "greedy return", "converged", "done"]
-    text = _table([*dims, *titles], table, ":" * len(dims) + "-----")
+        thousands = number(float(row.steps) / 1000, 0)
+        labels = [str(row[dim].item()) for dim in dims]
+        table.append([*labels, values[0], leader, values[1], counts[0], thousands, counts[1]])
+    titles = ["equilibrium", "leader return", "greedy return", "converged", "steps", "done"]
+    text = _table([*dims, *titles], table, ":" * len(dims) + "------")
     return f"{text}\n({total - shown:,} more rows: see the store)\n" if total > shown else text
 
 
@@ -142,17 +152,32 @@ def _cell(text: str) -> str:
 
 
 def _figure(found: Findings, folder: Path) -> str:
-    """Draw learning curves into the folder; the file's name, or nothing where they cannot be drawn."""
-    results = found.results
-    dims = [dim for dim in results.status.dims if dim != "seed"]
-    panels = math.prod(results.sizes[dim] for dim in dims)
-    if find_spec("matplotlib") is None or panels > MOST_PANELS or not (results.status == Status.DONE).any():
+    """Draw learning curves or a search into the folder; the file's name, or nothing where they cannot be drawn."""
+    drawing = _drawing(found) if find_spec("matplotlib") else None
+    if drawing is None:
         return ""
     from stackpop import plots
 
     name = f"{found.spec.name}.png"
-    plots.save(plots.learning_curves(_by_panel(results, [str(dim) for dim in dims])), os.path.join(folder, name))
+    plots.save(drawing, os.path.join(folder, name))
     return name
+
+
+def _drawing(found: Findings) -> Any:
+    """The figure of a sweep; None where too little is done, or panels would be too many."""
+    from stackpop import plots
+
+    results, search = found.results, found.spec.search
+    done = results.status == Status.DONE
+    if search is not None:
+        whole = done.all([dim for dim in done.dims if dim != TRIAL]).any()
+        start = {name.replace(".", "_"): float(value) for values in search.start[:1] for name, value in values.items()}
+        settings = search.settings
+        return plots.searched_values(results, settings.objective, settings.window, start) if whole else None
+    dims = [str(dim) for dim in done.dims if dim != "seed"]
+    if math.prod(results.sizes[dim] for dim in dims) > MOST_PANELS or not done.any():
+        return None
+    return plots.learning_curves(_by_panel(results, dims))
 
 
 def _by_panel(results: xr.Dataset, dims: Sequence[str]) -> xr.Dataset:

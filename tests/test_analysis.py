@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stackpop.analysis import bootstrap_interval, check_claims, compare, converged, final, run_values, select, summary
+from stackpop.analysis import (
+    bootstrap_interval,
+    check_claims,
+    compare,
+    converged,
+    final,
+    run_values,
+    select,
+    steps_to_equilibrium,
+    summary,
+)
 from stackpop.errors import StackpopError
 from stackpop.spec import Claim, Quantity
+from stackpop.spec.search import Range, SearchSettings, SearchSpec
 
 NAN = np.nan
 EXACT = {"equilibrium_pure": 10.0, "equilibrium_resample": 15.0, "leader_return_min": 0.0, "leader_return_max": 100.0}
@@ -370,3 +381,109 @@ def test_both_sides_of_a_claim_share_where() -> None:
 def test_a_sweep_without_post_training_leaves_claims_about_it_open() -> None:
     results = swept(along(1, 2, 3)).isel(post_iteration=slice(0))
     assert statuses(results, claim("less", 0.2, "post_leader_return")) == ["open"]
+
+
+# Steps to the equilibrium -------------------------------------------------------------------------------------------
+
+
+def steps(gaps: list[float], window: int = 2, pretraining: int = 1000) -> float:
+    """Of one run with 100 steps an update; a gap of up to 1 is within 1 % of the span, one of -6 of the optimum."""
+    found = results([[gaps]], [[2]])
+    env_steps = [-1 if np.isnan(gap) else 100 * update for update, gap in enumerate(gaps, 1)]
+    found["env_steps"] = (("matrix", "seed", "iteration"), [[env_steps]])
+    found["pretraining_steps"] = (("matrix", "seed"), [[pretraining]])
+    return steps_to_equilibrium(found, window).item()
+
+
+def test_steps_to_equilibrium_are_those_until_the_gap_stays_small_and_those_of_pretraining() -> None:
+    assert steps([9, 9, 1, 0, 0]) == 1000 + 300
+    assert steps([9, 9, 1, 0, 0], pretraining=0) == 300
+    assert steps([0, 0, 0, 0, 0]) == 1000 + 100
+    assert steps([0, 0, 9, 0, 0]) == 1000 + 400  # it did not stay
+
+
+def test_a_single_noisy_update_counts_as_its_mean_with_the_others() -> None:
+    assert steps([9, 0, 1.5, 0, 0]) == 1000 + 200
+    assert steps([9, 0, 1.5, 1.5, 0, 0]) == 1000 + 500
+
+
+def test_a_run_that_ends_elsewhere_has_no_steps() -> None:
+    assert np.isnan(steps([9, 0, 0, 9, 9]))
+    assert np.isnan(steps([9, 0, 0, 0, 9]))
+    assert np.isnan(steps([9, 0, -20, -20, -20]))  # more than the optimum of the protocol
+    assert steps([-20, 0, -5, -5, -5]) == 1000 + 200
+
+
+def test_shorter_runs_are_judged_by_the_updates_that_they_made() -> None:
+    assert steps([9, 0, 0, NAN, NAN]) == 1000 + 200
+    assert np.isnan(steps([NAN, NAN, NAN]))
+    assert steps([0], window=50) == 1000 + 100
+
+
+def test_a_run_has_steps_exactly_if_it_converged() -> None:
+    rng = np.random.default_rng(3)
+    gap = rng.normal(1.0, 0.3, (40, 5, 30)) + 5 * (np.arange(30) < rng.integers(0, 30, (40, 5, 1)))
+    found = results(gap.tolist(), np.full((40, 5), 2).tolist())
+    found["env_steps"] = (("matrix", "seed", "iteration"), np.broadcast_to(np.arange(30), gap.shape))
+    found["pretraining_steps"] = (("matrix", "seed"), np.zeros((40, 5)))
+    ends = converged(found, 5)
+    assert 0.1 < ends.mean() < 0.9
+    np.testing.assert_array_equal(steps_to_equilibrium(found, 5).notnull(), ends)
+
+
+def test_unknown_pretraining_is_one_line() -> None:
+    with pytest.raises(StackpopError, match=r"results: expected the variable pretraining_steps, got .*; add it by"):
+        steps_to_equilibrium(results([[[0.0]]], [[2]]))
+
+
+def with_steps(curves: np.ndarray) -> xr.Dataset:
+    found = swept(curves)
+    return found.assign(pretraining_steps=found.status * 0)
+
+
+def test_a_claim_about_steps_leaves_out_pairs_of_which_one_never_converges() -> None:
+    curves = np.full((3, 2, 2, 5, 100), 10.0)
+    curves[1, ..., :20] = 0  # later by 20 updates
+    curves[1, 0, 0, 0] = 0  # never
+    found, fewer = with_steps(curves), claim("less", 0.2, "steps_to_equilibrium")
+    (outcome,) = check_claims(found, [fewer])
+    assert (outcome.status, outcome.pairs, outcome.missing) == ("held", 19, 1)
+    assert (outcome.left, outcome.difference) == (100, -2000)
+    found["status"] = found.status.where(found.seed != 5, 0)
+    (outcome,) = check_claims(found, [fewer])
+    assert (outcome.status, outcome.reason) == ("open", "4 of 20 pairs not done")
+    curves[1] = 0
+    (outcome,) = check_claims(with_steps(curves), [fewer])
+    assert (outcome.status, outcome.reason) == ("open", "no pair converged")
+
+
+# The best trial -----------------------------------------------------------------------------------------------------
+
+SETTINGS = SearchSettings(method="random", trials=3, objective="leader_return", window=50)
+SEARCH = SearchSpec(SETTINGS, {"leader.lr": Range(0.1, 1.0)})
+RETURN_OF = {trial: Quantity("leader_return", where={"trial": trial}) for trial in ("best", 0)}
+PAYS = Claim("t", RETURN_OF["best"], "greater", RETURN_OF[0])
+
+
+def trials(returns: list[list[float]]) -> xr.Dataset:
+    """A search of three trials over five seeds."""
+    found = swept(np.array(returns)[:, None, None, :, None]).isel(matrix=0, early=0)
+    return found.rename(leader_lr="trial").assign_coords(trial=[0, 1, 2])
+
+
+def test_the_best_trial_is_chosen_without_the_seed_that_it_is_judged_on() -> None:
+    (found,) = check_claims(trials([[1] * 5, [0, 0, 0, 0, 30], [0, 0, 0, 29, 0]]), [PAYS], SEARCH)
+    # Seeds 1 to 4 choose trial 1 for what it earned on seed 5, and seed 5 trial 2: none sees its own luck.
+    assert (found.left, found.right, found.status) == (0, 1, "not held")
+
+
+def test_a_trial_that_is_best_everywhere_is_the_best() -> None:
+    (found,) = check_claims(trials([[1, 2, 3, 4, 5], [0] * 5, [2, 3, 4, 5, 7]]), [PAYS], SEARCH)
+    assert (found.status, found.left, found.difference) == ("held", pytest.approx(4.2), pytest.approx(1.2))
+
+
+def test_a_claim_about_the_best_trial_is_open_until_all_are_done() -> None:
+    found = trials([[1] * 5, [2] * 5, [0] * 5])
+    found["status"] = found.status.copy(data=np.where(np.arange(15).reshape(3, 5) == 14, 0, 2))
+    (outcome,) = check_claims(found, [PAYS], SEARCH)
+    assert (outcome.status, outcome.reason) == ("open", "5 of 5 pairs not done")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
-from stackpop.analysis import Outcome, check_claims
+from stackpop.analysis import Outcome, check_claims, open_sweep
 from stackpop.spec import SweepSpec, load_sweep
-from stackpop.store import Status, open_results
+from stackpop.store import Status
 from stackpop.sweep import SweepOptions, execute
 
 FILES = sorted((Path(__file__).parent.parent / "sweeps").glob("*.yaml"))
@@ -19,6 +19,9 @@ NAMES = [file.stem for file in FILES]
 SHORT = {"leader.updates": 3, "follower.updates": 3, "follower.post_updates": 2}
 FEW_STEPS = {
     "ipd_allmatrices_ppo_tabularq": {"leader.batch_steps": 100, "follower.games": 5},
+    "ipd_allmatrices_ppo_tabularq_large": {"leader.batch_steps": 100, "follower.games": 5},
+    "ipd_allmatrices_pg_pg": {"axes.leader.updates": "[2, 3]", "claims": "[]"},
+    "sample_efficiency": {"axes.follower.oracle": "[contextual]", "axes.leader.batch_steps": "[100]", "claims": "[]"},
     "larger_games": {"leader.batch_steps": 100, "follower.batch_steps": 100},
 }
 FEW_LEADERS = {"smipd_hiddenqueries_es_pg": {"leader.population": 20}}
@@ -51,15 +54,16 @@ def client() -> Iterator[Client]:
 def run(client: Client, spec: SweepSpec, store: Path) -> list[Outcome]:
     """Run a sweep to its end; the outcomes of its claims."""
     execute(spec, SweepOptions(store, "auto"), client=client)
-    with open_results(store) as results:
+    with open_sweep(store, spec) as results:
         assert (results.status == Status.DONE).all(), results.error.values
-        return check_claims(results, spec.claims)
+        return check_claims(results, spec.claims, spec.search)
 
 
 def shorter(file: Path, settings: dict[str, object]) -> SweepSpec:
     """A sweep with settings that it has given other values; those it has not are left out."""
     spec = load_sweep(file)
-    known = {name: value for name, value in settings.items() if name.startswith("axes.") or spec.values(name)}
+    whole = ("axes.", "claims")
+    known = {name: value for name, value in settings.items() if name.startswith(whole) or spec.values(name)}
     return load_sweep(file, {key: value for key, value in known.items() if key not in spec.axes})
 
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from stackpop.errors import StackpopError
-from stackpop.plots import learning_curves, save
+from stackpop.plots import learning_curves, save, searched_values
 
 UPDATES = 40
 
@@ -53,3 +53,41 @@ def test_other_axes_are_one_clear_sentence(results: xr.Dataset) -> None:
         learning_curves(results.expand_dims("leader_lr"))
     with pytest.raises(StackpopError, match=r"got seed, iteration; .*expand_dims"):
         learning_curves(results.isel(matrix=0))
+
+
+@pytest.fixture(scope="module")
+def search() -> xr.Dataset:
+    """Three trials of a search over a rate and a size, three seeds; one run of the last trial is missing."""
+    returns = np.array([1.0, 5.0, 9.0])[:, None, None] + np.array([-1.0, 0.0, 1.0])[:, None] + np.zeros(UPDATES)
+    return xr.Dataset(
+        {
+            "leader_return_sampled": (("trial", "seed", "iteration"), np.where(returns < 10, returns, np.nan)),
+            "status": (("trial", "seed"), np.where(returns[..., 0] < 10, 2, 0)),
+        },
+        {
+            "trial": [0, 1, 2],
+            "seed": [1, 2, 3],
+            "iteration": range(1, UPDATES + 1),
+            "leader_lr": ("trial", [1e-4, 1e-2, 1.0]),
+            "leader_epochs": ("trial", [10.0, 20, 30]),
+        },
+    )
+
+
+def test_searched_values_shows_each_whole_trial_the_best_one_and_the_reference(search: xr.Dataset) -> None:
+    figure = searched_values(search, reference={"leader_lr": 0.008})
+    assert [panel.opts.get("plot").kwargs["logx"] for panel in figure] == [True, False]
+    bars, points, best, reference = figure[0, 0]
+    assert list(zip(*(points.dimension_values(k) for k in (0, 1)), strict=True)) == [(0.01, 5), (0.0001, 1)]
+    assert (best.dimension_values(0), best.dimension_values(1)) == ([0.01], [5])
+    assert (bars.dimension_values(2) > 0).all()
+    assert reference.data == 0.008
+    assert len(figure[0, 1]) == 3  # nothing to compare with
+
+
+def test_results_without_trials_are_one_clear_sentence(results: xr.Dataset, search: xr.Dataset) -> None:
+    status = results.leader_return.isel(iteration=0) * 0 + 2
+    with pytest.raises(StackpopError, match=r"expected the dim trial, got matrix, seed; draw `learning_curves`"):
+        searched_values(results.assign(status=status))
+    with pytest.raises(StackpopError, match=r"expected a trial that is done, got none; "):
+        searched_values(search.isel(trial=[2]))

@@ -85,12 +85,12 @@ def test_claims_stand_with_their_numbers_test_and_note(page: str) -> None:
     held, late, *_ = [row for row in rows(page) if "<br>" in row[0]]
     text = "One rate \\| or the other.<br>`leader_return [leader.lr=0.2] > leader_return [leader.lr=0.1]`"
     assert held == [f"{text}<br>*As published.*", "2.00", "0.00", "2.00 [2.00, 2.00]", "10", "**held**"]
-    assert late[1:] == ["-", "-", "-", "0", "**open: 20 of 20 pairs not done**"]
+    assert late[1:] == ["-", "-", "-", "0 of 20", "**open: 20 of 20 pairs not done**"]
 
 
 def test_returns_stand_by_setting(page: str) -> None:
     found = [row for row in rows(page) if row[0] in ("chicken", "battle")]
-    assert found[3] == ["battle", "0.2", "3.00", "2.00 [2.00, 2.00]", "2.00", "0/5", "5/5"]
+    assert found[3] == ["battle", "0.2", "3.00", "2.00 [2.00, 2.00]", "2.00", "0/5", "-", "5/5"]
     assert found[4][-1] == "2/5"
     assert len(found) == 8
 

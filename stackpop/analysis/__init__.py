@@ -20,6 +20,7 @@ from stackpop.analysis.convergence import (
     steps_to_share,
 )
 from stackpop.analysis.curves import curve, normalised
+from stackpop.analysis.efficiency import open_sweep, steps_to_equilibrium, with_pretraining
 from stackpop.analysis.finals import TOLERANCE, WINDOW, best_trials, converged, final, summary
 from stackpop.analysis.intervals import (
     aggregate,
@@ -52,6 +53,7 @@ __all__ = [
     "learned_tables",
     "normalised",
     "of_sweep",
+    "open_sweep",
     "performance_profile",
     "pretraining_steps",
     "probability_of_improvement",
@@ -61,8 +63,10 @@ __all__ = [
     "run_values",
     "select",
     "share_converged",
+    "steps_to_equilibrium",
     "steps_to_share",
     "strategy_name",
     "summary",
     "table_values",
+    "with_pretraining",
 ]

@@ -10,14 +10,19 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from stackpop.analysis.paired import SEED, paired, run_value
-from stackpop.analysis.selection import of_sweep, select
+from stackpop.analysis.efficiency import open_sweep
+from stackpop.analysis.finals import final
+from stackpop.analysis.paired import SEED, STEPS, paired, run_value
+from stackpop.analysis.selection import select
 from stackpop.spec import Claim, Quantity, SweepSpec, parse_sweep
-from stackpop.store import open_results
+from stackpop.spec.claims import BEST
+from stackpop.spec.search import TRIAL, SearchSpec
+from stackpop.store import Status, open_results
 
 # Percentile intervals of few values are too narrow. Measured where nothing makes a difference (normal values): that of
 # 3 seeds lies above 0 in 12 % of cases, of 5 in 7 %, of 10 in 4 %, of 20 in the nominal 2.5 to 3 %.
 LEAST_SEEDS = 5
+OBJECTIVE = "objective of the search"
 
 
 @dataclass(frozen=True)
@@ -59,15 +64,18 @@ def read_findings(store: str | os.PathLike[str]) -> Findings:
     """
     stored = open_results(store)
     spec = parse_sweep(stored.attrs["spec"], stored.attrs["name"], source=f"store {os.fspath(store)}, spec")
-    results = of_sweep(stored, spec)
-    return Findings(spec, results, tuple(check_claims(results, spec.claims)))
+    results = open_sweep(store, spec)
+    return Findings(spec, results, tuple(check_claims(results, spec.claims, spec.search)))
 
 
-def check_claims(results: xr.Dataset, claims: Iterable[Claim]) -> list[Outcome]:
+def check_claims(results: xr.Dataset, claims: Iterable[Claim], search: SearchSpec | None = None) -> list[Outcome]:
     """The outcome of each claim: left minus right, averaged over all axes but the seed, with its interval over seeds.
 
     `greater` and `less` hold if the 95 % bootstrap interval lies above or below 0, `at_least` and `at_most` if it may
-    also touch it, and `equal` if the two sides of every single pair are the same number.
+    also touch it, and `equal` if the two sides of every single pair are the same number. Pairs of which a run is done
+    and has not converged have no `steps_to_equilibrium`: they are left out, and leave no claim open.
+
+    results: as of `open_sweep`. search: the sweep's, if it is one, for claims about its best trial.
 
     Raises:
         StackpopError: the results lack a variable, an axis or a value that a claim names.
@@ -75,7 +83,11 @@ def check_claims(results: xr.Dataset, claims: Iterable[Claim]) -> list[Outcome]:
     claims = tuple(claims)
     sides = [side for claim in claims for side in (claim.left, claim.right) if isinstance(side, Quantity)]
     wanted = {_name(side): run_value(results, side.variable, side.at) for side in sides}
-    numbers = xr.Dataset({**wanted, "status": results.status}).load()
+    numbers = xr.Dataset({**wanted, "status": results.status})
+    numbers["done"] = results.status == Status.DONE
+    if search is not None:
+        numbers[OBJECTIVE] = final(results[search.settings.objective], search.settings.window)
+    numbers = numbers.reset_coords(drop=True).load()
     return [_outcome(claim, numbers, results) for claim in claims]
 
 
@@ -84,23 +96,26 @@ def _name(side: Quantity) -> str:
 
 
 def _outcome(claim: Claim, numbers: xr.Dataset, results: xr.Dataset) -> Outcome:
-    left = _values(claim.left, claim, numbers)
+    left, done = _values(claim.left, claim, numbers)
     if isinstance(claim.right, Quantity):
-        right = _values(claim.right, claim, numbers)
+        right, right_done = _values(claim.right, claim, numbers)
+        done = done & right_done
     else:
         right = xr.full_like(left, _as_stored(claim.right, claim.left.variable, results))
     row = paired(left, right)
     difference = left - right
     pairs, missing = int(row.pairs), int(row.missing)
     low, high = float(row.low), float(row.high)
-    seeds = difference.sizes.get(SEED, 1)
+    undone = int((~done).sum()) if _may_be_missing(claim) else missing
+    unfinished = f"{undone} of {pairs + missing} pairs not done" if undone else "" if pairs else "no pair converged"
     if claim.relation == "equal":
-        reason = _missing(missing, pairs)
+        reason = unfinished
         holds = bool((difference.fillna(0) == 0).all())
         reason = reason if holds else ""  # one unequal pair decides
     else:
+        seeds = int(difference.notnull().any([dim for dim in difference.dims if dim != SEED]).sum())
         few = f"{seeds} of {LEAST_SEEDS} seeds" if seeds < LEAST_SEEDS else ""
-        reason = _missing(missing, pairs) or few
+        reason = unfinished or few
         holds = {"greater": low > 0, "less": high < 0, "at_least": low >= 0, "at_most": high <= 0}[claim.relation]
     return Outcome(
         claim,
@@ -116,16 +131,34 @@ def _outcome(claim: Claim, numbers: xr.Dataset, results: xr.Dataset) -> Outcome:
     )
 
 
-def _values(side: Quantity, claim: Claim, numbers: xr.Dataset) -> xr.DataArray:
-    found: xr.DataArray = select(numbers, {**claim.where, **side.where})[_name(side)].reset_coords(drop=True)
-    return found
+def _values(side: Quantity, claim: Claim, numbers: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """A side's number for each run that it is about, and whether that run is done."""
+    labels = {**claim.where, **side.where}
+    if labels.get(TRIAL) == BEST:
+        numbers = _best_elsewhere(numbers)
+        del labels[TRIAL]
+    found = select(numbers, labels).reset_coords(drop=True)
+    return found[_name(side)], found.done
+
+
+def _best_elsewhere(numbers: xr.Dataset) -> xr.Dataset:
+    """For each seed the runs of the trial that did best on all the other seeds; missing until all trials are done."""
+    objective = numbers[OBJECTIVE].where(numbers.done)
+    score = objective.mean([dim for dim in objective.dims if dim not in (TRIAL, SEED)], skipna=False)
+    if SEED in score.dims:
+        score = score.sum(SEED, skipna=False) - score
+    whole = numbers.done.all()
+    best = score.fillna(-np.inf).argmax(TRIAL)
+    found: xr.Dataset = numbers.isel({TRIAL: best}).where(whole)
+    return found.assign(done=numbers.done.isel({TRIAL: best}) & whole)
+
+
+def _may_be_missing(claim: Claim) -> bool:
+    """Whether runs that are done may lack what a claim is about."""
+    return any(isinstance(side, Quantity) and side.variable == STEPS for side in (claim.left, claim.right))
 
 
 def _as_stored(number: float, variable: str, results: xr.Dataset) -> float:
     """A number as the store keeps the variable's, or 0.1 would be less than every 0.1 of the results."""
     kind = results[variable].dtype if variable in results else np.dtype(float)
     return float(np.asarray(number, kind)) if kind.kind == "f" else number
-
-
-def _missing(missing: int, pairs: int) -> str:
-    return f"{missing} of {missing + pairs} pairs not done" if missing or not pairs else ""

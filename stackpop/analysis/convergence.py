@@ -32,9 +32,12 @@ EXACT = ("equilibrium_pure", "equilibrium_resample", "leader_return_min", "leade
 
 
 def convergence_time(
-    results: xr.Dataset, tolerance: float = TOLERANCE, followers: xr.Dataset | None = None
+    results: xr.Dataset, tolerance: float = TOLERANCE, followers: xr.Dataset | None = None, window: int = 1
 ) -> xr.Dataset:
     """The first update from which on each run's gap stays within a tolerance to the end of the run.
+
+    window: with more than 1, the gap is within it at that update, and from there on its mean over any so many updates
+    is: single updates are noisy where followers learn in every episode.
 
     tolerance: a share of the span of returns that the game allows. Within it is what `converged` calls so: a leader
     that earns more than its protocol's optimum is not. A gap that is no number is not within either. Where updates
@@ -50,9 +53,13 @@ def convergence_time(
     """
     _need_curves(results, EXACT)
     gap, made = results.equilibrium_gap, results.env_steps >= 0
-    outside = made & ~within(results, gap, tolerance)
+    inside, ahead, asked = within(results, gap, tolerance), gap, made
+    if (length := min(window, gap.sizes[UPDATES])) > 1:  # each update and those after it, as long as there are enough
+        ahead = gap.rolling({UPDATES: length}).mean().shift({UPDATES: 1 - length})
+        asked = made.shift({UPDATES: 1 - length}, fill_value=False)
+    outside = asked & ~within(results, ahead, tolerance)
     last_outside = results[UPDATES].where(outside, 0).max(UPDATES)
-    return _first(results, made & (results[UPDATES] > last_outside), followers)
+    return _first(results, made & inside & (results[UPDATES] > last_outside), followers)
 
 
 def steps_to_share(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stackpop.analysis.efficiency import steps_to_equilibrium
 from stackpop.analysis.finals import RESOLUTION, WINDOW, converged, final
 from stackpop.analysis.intervals import SEED as SEED  # read from here, too
 from stackpop.analysis.intervals import bootstrap_interval
@@ -21,7 +22,7 @@ from stackpop.errors import StackpopError, did_you_mean, explain
 from stackpop.store import Status
 
 UPDATE_DIMS = ("iteration", "post_iteration")
-DERIVED = "converged"
+CONVERGED, STEPS = DERIVED = "converged", "steps_to_equilibrium"
 
 
 def compare(
@@ -36,8 +37,9 @@ def compare(
     """The first value of an axis against each other one, paired over everything else.
 
     over: a swept axis, `leader.lr` or `leader_lr`. variable: one number a run, or a curve along `iteration` or
-    `post_iteration`, of which each run's last `window` values are averaged; or `converged`. where: axis -> a label, or
-    a list of labels, to compare these runs only. pooled: over the other axes; otherwise a row for each combination.
+    `post_iteration`, of which each run's last `window` values are averaged; or `converged`, or `steps_to_equilibrium`
+    (of results `with_pretraining`; pairs of which one run has not converged are left out). where: axis -> a label, or a
+    list of labels, to compare these runs only. pooled: over the other axes; otherwise a row for each combination.
 
     Result: dim `pair` with the coordinates `left` and `right` (labels), then the other swept dims without `seed`.
     Variables: `left_mean`, `right_mean`, `difference` (mean of left minus right), `low` and `high` (its 95 %
@@ -108,8 +110,10 @@ def run_value(results: xr.Dataset, variable: str, at: int | str = "end", window:
         StackpopError: no such variable, or one that is neither one number a run nor a curve.
     """
     done = results.status == Status.DONE
-    if variable == DERIVED and variable not in results:
+    if variable == CONVERGED and variable not in results:
         values = converged(results, window).astype(float)
+    elif variable == STEPS and variable not in results:
+        values = steps_to_equilibrium(results, window).astype(float)
     else:
         _check_variable(results, variable)
         values = results[variable].astype(float)  # so that the mean of equal float32 values is that value
@@ -139,5 +143,5 @@ def _check_variable(results: xr.Dataset, name: str) -> None:
     if name in known:
         return
     got = f"{name!r} over {', '.join(map(str, results[name].dims))}" if name in results else repr(name)
-    remedy = did_you_mean(name, {*known, DERIVED})
+    remedy = did_you_mean(name, {*known, *DERIVED})
     raise StackpopError(explain("variable", expected="one of one number a run or update", got=got, remedy=remedy))

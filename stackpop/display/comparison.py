@@ -17,12 +17,13 @@ def compare(store: str, over: str, variable: str, window: int, where: Mapping[st
 
     where: axis -> the labels of the runs to compare, as texts.
     """
-    from stackpop.analysis import compare, run_values, select
+    from stackpop.analysis import compare, run_values, select, with_pretraining
     from stackpop.store import open_results
 
     dim = over.replace(".", "_")
     alone = {axis for axis, labels in where.items() if len(labels) == 1 and axis.replace(".", "_") != dim}
-    part = select(open_results(store), {axis: labels[0] if axis in alone else labels for axis, labels in where.items()})
+    results = with_pretraining(open_results(store), store)
+    part = select(results, {axis: labels[0] if axis in alone else labels for axis, labels in where.items()})
     runs = run_values(part, variable, window)
     pooled = compare(runs, over, variable, pooled=True)
     others = [str(d) for d in runs.status.dims if d not in ("seed", dim)]
@@ -60,7 +61,7 @@ def _compared_how(runs: xr.Dataset, rows: int, missing: int) -> Iterator[str]:
     if rows > MOST_ROWS:
         yield f"({rows - MOST_ROWS:,} more rows: see `stackpop.analysis.compare`)"
     if missing:
-        yield f"{count(missing, 'pair')} left out: not both runs are done"
+        yield f"{count(missing, 'pair')} left out: not both runs are done, or have what is compared"
     if "seed" not in runs.sizes:
         yield "no interval: these runs have no axis seed to be repeated over"
     elif runs.sizes["seed"] == 1:

@@ -23,16 +23,16 @@ CLAIM_WIDTH = 60
 
 def results(spec: SweepSpec, store: str) -> None:
     """How close the leaders came, one row for each setting other than the seed, and what failed."""
-    from stackpop.analysis import check_claims, of_sweep
-    from stackpop.store import open_results, read_progress
+    from stackpop.analysis import check_claims, open_sweep
+    from stackpop.store import read_progress
 
-    found = of_sweep(open_results(store), spec)
+    found = open_sweep(store, spec)
     if spec.search is None:
         _rows(spec, found)
     else:
         _trials(spec, spec.search, found)
     if spec.claims:
-        print_claims(spec.name, check_claims(found, spec.claims))
+        print_claims(spec.name, check_claims(found, spec.claims, spec.search))
     console.print(f"results in {store}")
     print_failures(read_progress(store))
 

@@ -8,9 +8,10 @@ from typing import Any, cast, get_args
 
 from stackpop.errors import did_you_mean
 from stackpop.spec.check_settings import mapping
-from stackpop.spec.claims import CURVES, SINGLES, At, Claim, Quantity, Relation
+from stackpop.spec.claims import BEST, CURVES, SINGLES, At, Claim, Quantity, Relation
 from stackpop.spec.document import Document
 from stackpop.spec.problems import Loc, shown
+from stackpop.spec.search import TRIAL, SearchSpec
 from stackpop.spec.sections import AXES, Scalar
 
 Axes = Mapping[str, tuple[Scalar, ...]]
@@ -21,13 +22,15 @@ _RELATIONS: tuple[Relation, ...] = get_args(Relation)
 _PLACES = ("end", "last", "first")
 
 
-def checked_claims(document: Document, axes: Axes) -> tuple[Claim, ...]:
-    """The valid claims of a sweep with these axes."""
+def checked_claims(document: Document, axes: Axes, search: SearchSpec | None) -> tuple[Claim, ...]:
+    """The valid claims of a sweep with these axes and this search, None if it has none or a wrong one."""
     listed = document.value.get("claims", [])
     if not isinstance(listed, list):
         advice = "write each below `claims:`, with a dash before `text:`"
         document.refuse(("claims",), expected="a list of claims", got=shown(listed), remedy=advice)
         return ()
+    if "search" in document.value:
+        axes = {**axes, TRIAL: () if search is None else tuple(range(search.trials))}
     found = (_claim(document, ("claims", position), value, axes) for position, value in enumerate(listed))
     return tuple(claim for claim in found if claim is not None)
 
@@ -101,7 +104,9 @@ def _quantity(
         if axis in where:
             expected, advice = "an axis that `where` leaves open", "remove one of the two"
             document.refuse((*loc, axis), expected=expected, got=repr(axis), remedy=advice, at_key=True)
-        elif _is_axis(document, (*loc, axis), axis, _OWN):
+        elif axis == TRIAL and TRIAL in axes and raw == BEST:
+            labels[axis] = BEST
+        elif _is_axis(document, (*loc, axis), axis, _OWN, axes):
             labels.update((axis, label) for label in _label(document, (*loc, axis), axis, raw, axes))
     return Quantity(variable, at_update, labels)
 
@@ -126,7 +131,7 @@ def _where(document: Document, loc: Loc, value: object, axes: Axes) -> Axes:
     where: dict[str, tuple[Scalar, ...]] = {}
     for axis, given in value.items():
         at = (*loc, axis)
-        if not _is_axis(document, at, axis, ()):
+        if not _is_axis(document, at, axis, (), axes):
             continue
         each = {(*at, k): label for k, label in enumerate(given)} if isinstance(given, list) else {at: given}
         labels = [label for place, raw in each.items() for label in _label(document, place, axis, raw, axes)]
@@ -137,9 +142,9 @@ def _where(document: Document, loc: Loc, value: object, axes: Axes) -> Axes:
     return where
 
 
-def _is_axis(document: Document, loc: Loc, axis: str, others: Sequence[str]) -> bool:
-    """Whether the sweep has an axis; `others` are the keys that could have been meant instead."""
-    swept = mapping(document, "axes")
+def _is_axis(document: Document, loc: Loc, axis: str, others: Sequence[str], axes: Axes) -> bool:
+    """Whether the sweep has an axis, be it a wrong one; `others` are the keys that could have been meant instead."""
+    swept = {**axes, **mapping(document, "axes")}
     if axis in swept:
         return True
     if axis in AXES:
@@ -152,10 +157,11 @@ def _is_axis(document: Document, loc: Loc, axis: str, others: Sequence[str]) -> 
 
 def _label(document: Document, loc: Loc, axis: str, label: object, axes: Axes) -> Iterator[Scalar]:
     """The value of an axis that is meant, if there is one."""
-    known, raw = axes.get(axis, ()), mapping(document, "axes")[axis]
+    known = axes.get(axis, ())
+    raw = mapping(document, "axes").get(axis, list(known))  # trials stand in no list
     same = [each for each in known if each == label and isinstance(each, bool) == isinstance(label, bool)]
     if same:
         yield same[0]
-    elif isinstance(raw, list) and len(raw) == len(known):  # else it is the axis that is wrong, and reported
+    elif known and isinstance(raw, list) and len(raw) == len(known):  # else it is the axis that is wrong, and reported
         advice = f"{did_you_mean(str(label), map(str, known))}; `--set claims=[]` leaves all claims out"
         document.refuse(loc, expected=f"a value of the axis {axis}", got=shown(label), remedy=advice)

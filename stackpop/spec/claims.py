@@ -29,6 +29,7 @@ CURVES = (
 )
 SINGLES = (
     "converged",  # derived: see `stackpop.analysis.converged`
+    "steps_to_equilibrium",  # derived: see `stackpop.analysis.steps_to_equilibrium`
     "wall_seconds",
     "attempts",
     "equilibrium_pure",
@@ -37,6 +38,8 @@ SINGLES = (
     "leader_return_min",
     "leader_return_max",
 )
+
+BEST = "best"  # the label of the trial of a search that is judged on other seeds than it was chosen by
 
 At = int | Literal["end", "last", "first"]
 Relation = Literal["greater", "less", "equal", "at_least", "at_most"]
@@ -53,7 +56,8 @@ class Quantity:
     """One side of a claim: a variable of the runs with certain labels.
 
     at: where along its updates: their `end` (the mean of the last 50), the `last`, the `first`, or one by its number.
-    where: dotted axis -> label.
+    where: dotted axis -> label; in a search also `trial` -> its number, or `best`: for each seed the trial that did
+    best on all the others, since one chosen and judged on the same seeds would look better than it is.
     """
 
     variable: str

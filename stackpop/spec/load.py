@@ -114,7 +114,8 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
         check_tables(document, games, raw, memories, rounds)
     if "matrix" not in axes:
         settings[""]["matrix"] = document.value.get("matrix")
-    claims, search = checked_claims(document, axes), checked_search(document, space, kinds)
+    search = checked_search(document, space, kinds)
+    claims = checked_claims(document, axes, search)
     sweep = SweepSpec(_name(document, default_name), _description(document), axes, games, settings, claims, search)
     if not document.problems:
         check_conflicts(document, sweep)
