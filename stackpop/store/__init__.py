@@ -5,7 +5,7 @@ Nothing outside this package knows the schema. `ResultsWriter` makes, extends an
 """
 
 from stackpop.store.group import GroupWriter
-from stackpop.store.lock import WriterInfo, writer_of
+from stackpop.store.location import WriterInfo, beside, store_exists
 from stackpop.store.reader import (
     FailedRun,
     GroupProgress,
@@ -27,9 +27,10 @@ __all__ = [
     "ResultsWriter",
     "Status",
     "WriterInfo",
+    "beside",
     "bytes_per_run",
     "open_results",
     "read_progress",
     "read_statuses",
-    "writer_of",
+    "store_exists",
 ]
