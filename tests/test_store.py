@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -495,20 +495,6 @@ def test_a_file_in_the_place_of_the_parent_folder(store: Path) -> None:
     store.write_text("keep me")
     with pytest.raises(StoreError, match="expected a folder, got a file at"):
         ResultsWriter(store / "x.zarr", Sweep())
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda address: ResultsWriter(address, Sweep()),
-        lambda address: read_statuses(address, Sweep()),
-        read_progress,
-        open_results,
-    ],
-)
-def test_an_address_is_no_local_folder(use: Callable[[str], object]) -> None:
-    with pytest.raises(StoreError, match="expected a local folder, got 's3://bucket/x'"):
-        use("s3://bucket/x")
 
 
 def test_an_empty_folder_becomes_a_store(store: Path) -> None:

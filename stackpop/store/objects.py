@@ -53,6 +53,10 @@ _REQUEST = timedelta(seconds=15)
 _CONNECT = timedelta(seconds=5)
 _RETRY: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(seconds=15)}
 _ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"), "gs": (), "az": ("AZURE_ENDPOINT",)}
+_NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
+_REFUSALS = ("AccessKey", "AccessDenied", "Signature", "Token", "Auth", "401", "403")
+# Where nothing is in the environment, the machine itself is asked for a role, at this address.
+_NO_LOGIN = r"169\.254\.169\.254|metadata\.google|Missing|must be specified"
 _LOGINS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, AWS_REGION)",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
@@ -171,7 +175,7 @@ class Bucket(Location):
         return Path("results", self._key.rpartition("/")[2] + suffix).resolve()
 
     def _check_bucket(self, error: FileNotFoundError) -> None:
-        if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+        if any(code in str(error) for code in _NO_BUCKET):
             raise error
 
     def _problem(self, error: Exception) -> StoreError:
@@ -179,13 +183,13 @@ class Bucket(Location):
         store = f"store {self}"
         text = str(error).partition("Debug source")[0]
         code = _found(r"<Code>(\w+)</Code>", text) or _found(r"status code: (\d+ [\w ]+)", text)
-        if isinstance(error, FileNotFoundError):
-            got = f"no bucket {self._bucket!r}" if "Bucket" in code or "Container" in code else "nothing"
+        if code in _NO_BUCKET:
             remedy = "make it, or check its name, the region and the endpoint"
-            return StoreError(explain(store, expected="a bucket", got=got, remedy=remedy))
-        if _refused(error, code, text):
+            return StoreError(explain(store, expected=f"a bucket {self._bucket!r}", got="none", remedy=remedy))
+        no_login = re.search(_NO_LOGIN, text)
+        if no_login or _refused(error, code):
             expected = f"credentials that {self._bucket!r} accepts, in the environment"
-            got = "none" if "169.254.169.254" in text or "metadata" in text else f"'{code}'"
+            got = "none" if no_login else f"'{code}'"
             remedy = f"check {_LOGINS[self._scheme]}, and what they may do there"
             return StoreError(explain(store, expected=expected, got=got, remedy=remedy))
         if not code:
@@ -208,11 +212,9 @@ def _found(pattern: str, text: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _refused(error: Exception, code: str, text: str) -> bool:
+def _refused(error: Exception, code: str) -> bool:
     kinds = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
-    words = ("AccessKey", "AccessDenied", "Signature", "Token", "Auth", "403", "401")
-    no_login = "169.254.169.254" in text or "Account must be specified" in text or "metadata" in text
-    return isinstance(error, kinds) or no_login or any(word in code for word in words)
+    return isinstance(error, kinds) or any(word in code for word in _REFUSALS)
 
 
 def _client(scheme: str, bucket: str, prefix: str | None) -> Client:
@@ -232,7 +234,12 @@ def _has(client: Client, key: str) -> bool:
 
 
 def _version(meta: Mapping[str, Any]) -> UpdateVersion:
-    return {"e_tag": meta.get("e_tag"), "version": meta.get("version")}
+    found: UpdateVersion = {}  # None is no value to obstore
+    if e_tag := meta.get("e_tag"):
+        found["e_tag"] = e_tag
+    if version := meta.get("version"):
+        found["version"] = version
+    return found
 
 
 class Fenced(zarr.storage.ObjectStore[Any]):
