@@ -64,8 +64,9 @@ def started(
 ) -> Iterator[subprocess.Popen[str]]:
     """A command in a session of its own; it and all it started are gone afterwards. `more` as for `stackpop`."""
     words = [str(word) for word in command]
+    environment = {**ENVIRONMENT, **(more or {})}
     process = subprocess.Popen(
-        words, cwd=cwd, env={**ENVIRONMENT, **(more or {})}, stdout=stdout, stderr=stderr, text=True, start_new_session=True,
+        words, cwd=cwd, env=environment, stdout=stdout, stderr=stderr, text=True, start_new_session=True,
         preexec_fn=_heed_interrupts,
     )  # fmt: skip
     try:

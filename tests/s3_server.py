@@ -35,12 +35,12 @@ def server(folder: Path) -> Iterator[str]:
     """moto's server in a process of its own, with an empty bucket: its address. It accepts any login."""
     port = free_port()
     main = "from moto.server import main; main()"
-    with (folder / "moto.log").open("w") as log:
-        with started(sys.executable, "-c", main, "-H", "127.0.0.1", "-p", port, cwd=folder, stderr=log):
-            address = f"http://127.0.0.1:{port}"
-            until(lambda: _answers(address))
-            _ask(f"{address}/{BUCKET}", "PUT")
-            yield address
+    command = [sys.executable, "-c", main, "-H", "127.0.0.1", "-p", port]
+    with (folder / "moto.log").open("w") as log, started(*command, cwd=folder, stderr=log):
+        address = f"http://127.0.0.1:{port}"
+        until(lambda: _answers(address))
+        _ask(f"{address}/{BUCKET}", "PUT")
+        yield address
 
 
 def check_logins(address: str, *, known: bool) -> None:

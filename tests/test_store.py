@@ -94,7 +94,7 @@ def follower_result(seed: int) -> TrainingResult:
     return TrainingResult(arrays, worker="w")
 
 
-def fill(path: Path, sweep: Sweep) -> None:
+def fill(path: Path | str, sweep: Sweep) -> None:
     """Record every run of a sweep with `leader_result(run number)`."""
     with ResultsWriter(path, sweep) as writer:
         for number, index in enumerate(np.ndindex(sweep.shape)):
@@ -610,10 +610,9 @@ def kill_python(code: str, *args: object, seconds: float) -> None:
         victim.send_signal(signal.SIGKILL)
 
 
-def check_intact(store: Path) -> int:
+def check_intact(store: Path | str) -> int:
     """Every run reported done holds exactly what was recorded; returns how many there are."""
-    leaders = xr.open_zarr(store).load()
-    followers = xr.open_zarr(store, group="followers").load()
+    leaders, followers = (open_results(store, group).load() for group in (None, "followers"))
     for ds, make, variables in (
         (leaders, leader_result, LEADER_VARIABLES),
         (followers, follower_result, FOLLOWER_VARIABLES),

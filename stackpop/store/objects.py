@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
 import zarr.storage
@@ -194,17 +194,12 @@ class Bucket(Location):
             return StoreError(explain(store, expected=expected, got=got, remedy=remedy))
         if not code:
             got = "none in time" if "timed out" in text or "timeout" in text.rpartition("retry_timeout")[2] else "none"
+            found = _endpoint(self._scheme)
+            server = f" from {found[1].scheme}://{found[1].netloc} ({found[0]})" if found else ""
             remedy = "check the address, the network and the server; what was recorded is safe"
-            return StoreError(explain(store, expected=f"an answer{self._endpoint()}", got=got, remedy=remedy))
+            return StoreError(explain(store, expected=f"an answer{server}", got=got, remedy=remedy))
         remedy = "check the region and the endpoint, and run again; what was recorded is safe"
         return StoreError(explain(store, expected="working storage", got=f"'{code}'", remedy=remedy))
-
-    def _endpoint(self) -> str:
-        for name in _ENDPOINTS[self._scheme]:
-            if url := os.environ.get(name):
-                parts = urlsplit(url)
-                return f" from {parts.scheme}://{parts.netloc.rpartition('@')[2]} ({name})"
-        return ""
 
 
 def _found(pattern: str, text: str) -> str:
@@ -217,8 +212,27 @@ def _refused(error: Exception, code: str) -> bool:
     return isinstance(error, kinds) or any(word in code for word in _REFUSALS)
 
 
+def _endpoint(scheme: str) -> tuple[str, SplitResult] | None:
+    """The variable that names a server, and the server; None for the provider's own.
+
+    Raises:
+        StoreError: it is no address, or has a login in it, which obstore does not survive.
+    """
+    for name in _ENDPOINTS[scheme]:
+        if text := os.environ.get(name):
+            parts = urlsplit(text)
+            with suppress(ValueError):
+                if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0:
+                    return name, parts
+            got = "one with a login" if "@" in text else repr(text)
+            remedy = "for instance https://s3.example.org"
+            raise StoreError(explain(name, expected="the address of a server", got=got, remedy=remedy))
+    return None
+
+
 def _client(scheme: str, bucket: str, prefix: str | None) -> Client:
-    plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS[scheme])
+    found = _endpoint(scheme)
+    plain = found is not None and found[1].scheme == "http"
     options: ClientConfig = {"allow_http": plain, "connect_timeout": _CONNECT, "timeout": _REQUEST}
     kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
     client: Client = kinds[scheme](bucket, prefix=prefix, client_options=options, retry_config=_RETRY)
@@ -246,7 +260,8 @@ class Fenced(zarr.storage.ObjectStore[Any]):
     """Zarr's way to the objects, which replaces a content only if it is the one that this process met last.
 
     So a write of a former writer that comes late can overwrite nothing that its successor wrote, nor the other way
-    round. Writes of one key follow each other, also if whoever waits for them was interrupted.
+    round. (Deleting knows no conditions; the version is compared an instant before.) Writes of one key follow each
+    other, also if whoever waits for them was interrupted.
     """
 
     def __init__(self, store: Client, problem: Callable[[Exception], StoreError], *, read_only: bool = False) -> None:
@@ -271,11 +286,11 @@ class Fenced(zarr.storage.ObjectStore[Any]):
                 answer = await obstore.get_async(self.store, key)
                 content = bytes(await answer.bytes_async())
             except FileNotFoundError:
-                self._note(key, None)
+                self._met(key, None)
                 return None
             except exceptions.BaseError as error:
                 raise self._problem(error) from None
-            self._note(key, _version(answer.meta))
+            self._met(key, _version(answer.meta))
         return prototype.buffer.from_bytes(content)
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -289,9 +304,23 @@ class Fenced(zarr.storage.ObjectStore[Any]):
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 await self._settle(key, content)
             except (exceptions.BaseError, OSError) as error:
+                self._versions.pop(key, None)  # it may have been carried out
                 raise self._problem(error) from None
             else:
                 self._note(key, _version(answer))
+
+    async def delete(self, key: str) -> None:
+        """Zarr's `delete`, of a content that has become empty; raises StoreError as `set` does."""
+        self._check_writable()
+        async with self._turn(key):
+            try:
+                self._met(key, _version(await obstore.head_async(self.store, key)))
+                await super().delete(key)
+            except FileNotFoundError:
+                self._met(key, None)
+            except exceptions.BaseError as error:
+                raise self._problem(error) from None
+            self._note(key, None)
 
     async def _settle(self, key: str, content: bytes) -> None:
         """A write was refused: perhaps it had been carried out, and only the answer was lost."""
@@ -301,9 +330,18 @@ class Fenced(zarr.storage.ObjectStore[Any]):
         except (exceptions.BaseError, OSError) as error:
             raise self._problem(error) from None
         if found != content:
-            remedy = "what was recorded is safe; run the same command again when no other writes"
-            raise StoreError(explain(f"store, {key}", expected="one writer", got="changes by another", remedy=remedy))
+            raise self._changed(key)
         self._note(key, _version(answer.meta))
+
+    def _met(self, key: str, version: UpdateVersion | None) -> None:
+        """A content was read; what is known of it cannot have changed without another writer."""
+        if self._versions.get(key, version) != version:
+            raise self._changed(key)
+        self._note(key, version)
+
+    def _changed(self, key: str) -> StoreError:
+        remedy = "what was recorded is safe; run the same command again when no other writes"
+        return StoreError(explain(f"store, {key}", expected="one writer", got="changes by another", remedy=remedy))
 
     def _note(self, key: str, version: UpdateVersion | None) -> None:
         self._versions[key] = version
