@@ -1,7 +1,7 @@
 """The result store: one Zarr v3 store a sweep, read by plain xarray, written by one process.
 
-Nothing outside this package knows the schema. `ResultsWriter` makes, extends and fills a store; `open_results` and
-`read_progress` read one.
+Nothing outside this package knows the schema, or whether a store is a folder or objects in a bucket (`location`).
+`ResultsWriter` makes, extends and fills a store; `open_results` and `read_progress` read one.
 """
 
 from stackpop.store.group import GroupWriter

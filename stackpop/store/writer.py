@@ -26,7 +26,7 @@ _LEAST_PAUSE = 4.0  # from flush to flush, in durations of a flush
 
 
 class ResultsWriter:
-    """The only writer of a store, from construction to `close`; a context manager.
+    """The only writer of a store at a path or URL, from construction to `close`; a context manager.
 
     It makes the store if there is none, and appends to its dims what the sweep adds; runs never move. `leaders` and
     `followers` (None if the sweep trains none) take the results. One thread owns it; any number of processes may read.
@@ -35,6 +35,9 @@ class ResultsWriter:
     cut, too; results do so once the operating system has written them, usually within a minute. It may write them in
     another order than we did, so after a power cut a run that ended just before may say done and lack its arrays.
     To wait for the disk at every flush would mean some fifty files and as many folders a second.
+
+    In a bucket, everything that was flushed is durable, and nothing of it is ever half there; see `lease` for how a
+    writer may lose its right.
 
     Raises:
         StoreError: in use by another writer; not a store of ours, or of a newer version; holds runs of other axes or
