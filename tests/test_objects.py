@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -113,6 +114,14 @@ def test_progress_and_plans_are_read_from_a_url_while_a_writer_writes(url: str) 
     assert store_exists(url)
     assert read_progress(url).writer is None
     assert read_statuses(url, Sweep())[0].ravel().tolist()[:2] == [Status.PENDING, Status.DONE]
+
+
+def test_results_travel_to_other_processes_without_the_login(url: str) -> None:
+    fill(url, Sweep())
+    results = open_results(url)
+    content = pickle.dumps(results)
+    assert SECRET.encode() not in content
+    xr.testing.assert_identical(pickle.loads(content).load(), results.load())
 
 
 def test_a_file_url_is_the_folder(tmp_path: Path) -> None:
@@ -232,10 +241,11 @@ def test_a_lease_is_renewed_and_outlives_an_outage(
     assert read_progress(url).leaders.counts[Status.DONE] == 1
 
 
-def test_storage_that_ignores_conditions_is_refused(url: str, at: str, through: Proxy) -> None:
-    through.drop = ("if-none-match",)
+@pytest.mark.parametrize("header", ["if-none-match", "if-match"])
+def test_storage_that_ignores_conditions_is_refused(url: str, at: str, through: Proxy, header: str) -> None:
+    through.drop = (header,)
     with pytest.raises(
-        StoreError, match=r"expected object storage that honours If-None-Match.* got one that ignores it"
+        StoreError, match=r"expected storage that honours If-None-Match and If-Match, .*one that does not"
     ):
         ResultsWriter(url, Sweep())
     assert objects(url, at) == {}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 10.0
 LEASE_SECONDS = 60.0
 STALE_SECONDS = 25.0
+_TRIES = 3
 
 
 class Conflict(Exception):  # noqa: N818 no error where two try
@@ -98,23 +99,30 @@ class Lease:
         self._thread.start()
 
     def _acquire(self) -> tuple[UpdateVersion, bool]:
-        try:
-            version = self._thing.put(self._holding.encode(), None)
-        except Conflict:
-            return self._take_over(), True
-        with suppress(Conflict):
-            self._thing.put(self._holding.encode(), None)  # must be refused
-            self._thing.delete()
-            expected = "object storage that honours If-None-Match, so that there is one writer"
-            raise StoreError(
-                explain(f"store {self._store}", expected=expected, got="one that ignores it", remedy=_ELSE)
-            )
-        return version, False
+        for _ in range(_TRIES):
+            try:
+                version = self._thing.put(self._holding.encode(), None)
+            except Conflict:
+                if found := self._thing.get():
+                    return self._take_over(found), True
+            else:
+                return self._check_conditions(version), False
+        raise in_use(self._store, Holding.decode(b"").writer)  # it was released each time that we looked
 
-    def _take_over(self) -> UpdateVersion:
-        found = self._thing.get()
-        if found is None:  # released this instant
-            raise in_use(self._store, Holding.decode(b"").writer)
+    def _check_conditions(self, version: UpdateVersion) -> UpdateVersion:
+        """See that the storage refuses what must not be; returns the version that is there afterwards."""
+        old, self._holding = self._holding, replace(self._holding, beat=1)
+        new = self._thing.put(self._holding.encode(), version)
+        for wrong in (None, version):
+            with suppress(Conflict):
+                self._thing.put(old.encode(), wrong)
+                self._thing.delete()
+                field, remedy = f"store {self._store}", "use a server that does, or a local folder"
+                expected = "storage that honours If-None-Match and If-Match, so that there is one writer"
+                raise StoreError(explain(field, expected=expected, got="one that does not", remedy=remedy))
+        return new
+
+    def _take_over(self, found: tuple[bytes, UpdateVersion, datetime]) -> UpdateVersion:
         content, version, stamped = found
         holding = Holding.decode(content)
         if not is_gone(holding.process):
@@ -166,9 +174,6 @@ class Lease:
         with suppress(StoreError):
             self.check()
             self._thing.delete()
-
-
-_ELSE = "use a server that does, or a local folder"
 
 
 def holder(thing: LeaseObject) -> WriterInfo | None:
