@@ -313,6 +313,8 @@ class Fenced(zarr.storage.ObjectStore[Any]):
         """Zarr's `delete`, of a content that has become empty; raises StoreError as `set` does."""
         self._check_writable()
         async with self._turn(key):
+            if self._versions.get(key, key) is None:
+                return  # it is not there
             try:
                 self._met(key, _version(await obstore.head_async(self.store, key)))
                 await super().delete(key)
