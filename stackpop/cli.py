@@ -113,7 +113,9 @@ def sweep(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Sweep files (YAML), run in turn.", show_default=False)
     ],
-    store: Annotated[str | None, typer.Option(help="Where results go (default: results/<sweep name>.zarr).")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where results go, a path or s3://… (default: results/<sweep name>.zarr).")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of the local cluster (default: one a core).")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler to use.")] = None,
     scheduler_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file a scheduler wrote.")] = None,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +37,19 @@ class Answer:
     err: str
 
 
-def stackpop(*arguments: object, cwd: Path | None = None, timeout: float = 120) -> Answer:
-    """`stackpop ARGUMENTS` to its end."""
+def stackpop(
+    *arguments: object, cwd: Path | None = None, timeout: float = 120, more: Mapping[str, str] | None = None
+) -> Answer:
+    """`stackpop ARGUMENTS` to its end; `more` is added to its environment."""
     command = [sys.executable, "-m", "stackpop", *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False
+        command,
+        cwd=cwd,
+        env={**ENVIRONMENT, **(more or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -52,11 +60,13 @@ def started(
     cwd: Path | None = None,
     stdout: IO[str] | int | None = subprocess.DEVNULL,
     stderr: IO[str] | int | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A command in a session of its own; it and all it started are gone afterwards."""
+    """A command in a session of its own; it and all it started are gone afterwards. `more` as for `stackpop`."""
     words = [str(word) for word in command]
+    environment = {**ENVIRONMENT, **(more or {})}
     process = subprocess.Popen(
-        words, cwd=cwd, env=ENVIRONMENT, stdout=stdout, stderr=stderr, text=True, start_new_session=True,
+        words, cwd=cwd, env=environment, stdout=stdout, stderr=stderr, text=True, start_new_session=True,
         preexec_fn=_heed_interrupts,
     )  # fmt: skip
     try:

@@ -458,7 +458,7 @@ COMMAND_LINES = {
     "not our store": (["status", "."], ["expected a Zarr store", "another --store"]),
     "store is a file": (["sweep", "tiny.yaml", "--store", "tiny.yaml"], ["tiny.yaml", "expected a folder", "--store"]),
     "store below a file": (["sweep", "tiny.yaml", "--store", "tiny.yaml/x"], ["expected a folder", "--store"]),
-    "store at a URL": (["sweep", "tiny.yaml", "--store", "s3://b/x"], ["s3://b/x", "a local folder"]),
+    "store at a URL": (["sweep", "tiny.yaml", "--store", "ftp://b/x"], ["ftp://b/x", "s3://", "another --store"]),
     "unknown game": (["solve", "chikken"], ["matrix", "'chikken'", "did you mean 'chicken'"]),
     "ragged payoffs": (["solve", "3,3 1,4 / 4,1"], ["payoffs[1]", "2 columns", "got 1"]),
     "half a cell": (["solve", "3 1,4 / 4,1 2,2"], ["payoffs[0][0]", "two numbers", "got 1"]),

@@ -46,6 +46,7 @@ ONLY_IN = {
     "hvplot": {"plots"},
     "holoviews": {"plots"},
     "zarr": {"store"},
+    "obstore": {"store"},
     "ruamel": {"spec"},
     "typer": {"cli"},
     "rich": {"display"},

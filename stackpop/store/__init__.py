@@ -1,11 +1,11 @@
 """The result store: one Zarr v3 store a sweep, read by plain xarray, written by one process.
 
-Nothing outside this package knows the schema. `ResultsWriter` makes, extends and fills a store; `open_results` and
-`read_progress` read one.
+Nothing outside this package knows the schema, or whether a store is a folder or objects in a bucket (`location`).
+`ResultsWriter` makes, extends and fills a store; `open_results` and `read_progress` read one.
 """
 
 from stackpop.store.group import GroupWriter
-from stackpop.store.lock import WriterInfo, writer_of
+from stackpop.store.location import WriterInfo, beside, store_exists
 from stackpop.store.reader import (
     FailedRun,
     GroupProgress,
@@ -27,9 +27,10 @@ __all__ = [
     "ResultsWriter",
     "Status",
     "WriterInfo",
+    "beside",
     "bytes_per_run",
     "open_results",
     "read_progress",
     "read_statuses",
-    "writer_of",
+    "store_exists",
 ]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from stackpop.errors import StoreError, did_you_mean
-from stackpop.store.faults import storage_faults
 from stackpop.store.group import Index, open_array
 from stackpop.store.layout import Layout
+from stackpop.store.location import Location
 from stackpop.store.schema import Variable
 
 
@@ -24,13 +23,13 @@ class CoordinateWriter:
 
     def __init__(
         self,
-        path: Path,
+        place: Location,
         root: zarr.Group,
         layout: Layout,
         variables: Iterable[Variable],
         positions: tuple[NDArray[np.intp], ...],
     ) -> None:
-        self._path = path
+        self._place = place
         self._positions = positions
         self._arrays = {variable.name: open_array(root, layout.path(variable.name)) for variable in variables}
         self._values: dict[str, NDArray[np.float64]] = {
@@ -67,7 +66,7 @@ class CoordinateWriter:
         """Write what was recorded; raises StoreError if the disk fails, and can be called again."""
         if not self._dirty:
             return
-        with storage_faults(self._path):
+        with self._place.faults():
             for name, array in self._arrays.items():
                 array[...] = self._values[name]
         self._dirty = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from stackpop.errors import StoreError
 from stackpop.results import TrainingResult
-from stackpop.store.faults import storage_faults
 from stackpop.store.layout import Layout
+from stackpop.store.location import Location
 from stackpop.store.schema import RUN_VARIABLES, STATUS, Status
 
 Index = tuple[int, ...]
@@ -31,8 +31,10 @@ class GroupWriter:
 
     status: NDArray[np.int8]  # [*swept dims of the sweep]; read it, change it through the methods
 
-    def __init__(self, path: Path, root: zarr.Group, layout: Layout, positions: tuple[NDArray[np.intp], ...]) -> None:
-        self._path = path
+    def __init__(
+        self, place: Location, root: zarr.Group, layout: Layout, positions: tuple[NDArray[np.intp], ...]
+    ) -> None:
+        self._place = place
         self._positions = positions
         self._variables = {variable.name: variable for variable in layout.variables}
         names = [variable.name for variable in (*layout.variables, *RUN_VARIABLES, STATUS)]
@@ -94,7 +96,7 @@ class GroupWriter:
         if self.status[index] != Status.DONE:
             raise StoreError(f"run {index}: expected a run that is done, got {Status(self.status[index]).name.lower()}")
         position = self._position(index)
-        with storage_faults(self._path):
+        with self._place.faults():
             return {name: self._read_one(name, position) for name in names or self._variables}
 
     def _read_one(self, name: str, position: Index) -> NDArray[Any]:
@@ -117,7 +119,7 @@ class GroupWriter:
             return
         results = {position: result for position, (_, result) in self._buffer.items()}
         outcome = {position: _outcome(result) for position, result in results.items()}
-        with storage_faults(self._path):
+        with self._place.faults():
             if results:
                 self._write_results(results)
             _put(self._arrays[STATUS.name], STATUS.fill, {**self._marks, **outcome})
@@ -128,13 +130,15 @@ class GroupWriter:
         self._chunks_read.clear()
 
     def _write_results(self, results: Mapping[Index, TrainingResult]) -> None:
-        for name, variable in self._variables.items():
-            values = {position: result.arrays.get(name) for position, result in results.items()}
-            _put(self._arrays[name], variable.fill, values)
+        columns: dict[str, dict[Index, Any]] = {
+            name: {position: result.arrays.get(name) for position, result in results.items()}
+            for name in self._variables
+        }
         rows = {position: _run_values(result) for position, result in results.items()}
         for variable in RUN_VARIABLES:
-            column = {position: row[variable.name] for position, row in rows.items()}
-            _put(self._arrays[variable.name], variable.fill, column)
+            columns[variable.name] = {position: row[variable.name] for position, row in rows.items()}
+        variables = (*self._variables.values(), *RUN_VARIABLES)
+        self._place.each(partial(_put, self._arrays[v.name], v.fill, columns[v.name]) for v in variables)
 
     def give_up_running(self) -> None:
         """Runs that were marked running and brought no result are pending again."""

@@ -10,26 +10,15 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from stackpop.errors import StoreError, explain
+from stackpop.store.location import WriterInfo
 
 _PATIENCE_SECONDS = 0.5  # `writer_of` holds the lock for an instant: a writer that starts just then waits it out
 _POLL_SECONDS = 0.02
-
-
-@dataclass(frozen=True)
-class WriterInfo:
-    """Who holds the lock of a store."""
-
-    pid: int
-    host: str
-    since: str  # ISO 8601, UTC
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} since {self.since}"
 
 
 def lock_path(store: Path) -> Path:
@@ -65,10 +54,9 @@ class StoreLock:
     def __init__(self, store: Path) -> None:
         self._path = lock_path(store)
         self._descriptor, self.found_left_behind = self._acquire(store)
-        me = WriterInfo(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
         try:
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, json.dumps(asdict(me)).encode(), 0)
+            os.pwrite(self._descriptor, json.dumps(asdict(this_writer())).encode(), 0)
         except OSError:
             self.release()
             raise
@@ -83,7 +71,7 @@ class StoreLock:
                 holder = _holder(descriptor)
                 os.close(descriptor)
                 if time.monotonic() > deadline:
-                    raise _in_use(store, holder) from None
+                    raise in_use(store, holder) from None
                 time.sleep(_POLL_SECONDS)
                 continue
             except OSError:
@@ -99,6 +87,9 @@ class StoreLock:
         except FileNotFoundError:
             return False
 
+    def check(self) -> None:
+        """Nothing can take this lock from a living process."""
+
     def release(self) -> None:
         """Give the lock back. Removing the file before unlocking is safe: `_acquire` checks what it locked."""
         self._path.unlink(missing_ok=True)
@@ -112,6 +103,12 @@ def _holder(descriptor: int) -> WriterInfo:
         return WriterInfo(0, "unknown", "this moment")
 
 
-def _in_use(store: Path, holder: WriterInfo) -> StoreError:
-    remedy = "wait for it, stop it, or name another --store"
+def this_writer() -> WriterInfo:
+    """This process, from now on."""
+    return WriterInfo(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def in_use(store: object, holder: WriterInfo, note: str = "") -> StoreError:
+    """What a second writer is told; `note` is a further remedy."""
+    remedy = f"wait for it, stop it, or name another --store{note}"
     return StoreError(explain(f"store {store}", expected="no other writer", got=str(holder), remedy=remedy))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import zarr
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stackpop.store.group import open_array
 from stackpop.store.layout import Document, Labels, Layout, Sweep, merge_labels
+from stackpop.store.location import Location
 from stackpop.store.schema import (
     FOLLOWER_DIM_NAMES,
     FOLLOWER_VARIABLES,
@@ -25,11 +26,6 @@ from stackpop.store.schema import (
 Positions = Mapping[str, NDArray[np.intp]]  # dim -> place in the store of each label of the sweep
 
 
-def holds_nothing(path: Path) -> bool:
-    """Whether a store may be made at `path`: nothing is there, or an empty folder."""
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
-
-
 def trains_followers(spec: Sweep) -> bool:
     """Whether a sweep has follower trainings: none where every oracle is exact."""
     return spec.follower_sizes.get("iteration", 0) > 0
@@ -41,10 +37,16 @@ def stored_dims(stored: Mapping[str, Document]) -> dict[str, tuple[str, ...]]:
     return {group: tuple(stored[path]["dimension_names"]) for group, path in paths.items() if path in stored}
 
 
-def stored_labels(path: Path, stored: Mapping[str, Document], dims: tuple[str, ...]) -> dict[str, Labels]:
+def stored_labels(place: Location, stored: Mapping[str, Document], dims: tuple[str, ...]) -> dict[str, Labels]:
     """The committed labels of each swept dim: what an interrupted extension left behind them does not count."""
-    group = zarr.open_group(path, mode="r", use_consolidated=True)
+    group = open_group(place)
     return {dim: np.asarray(open_array(group, dim)[...]) for dim in dims if dim in stored}
+
+
+def open_group(place: Location, *, writing: bool = False) -> zarr.Group:
+    """The root group of a store, with the committed sizes of everything below it."""
+    mode: Literal["r", "r+"] = "r+" if writing else "r"
+    return zarr.open_group(place.zarr(writing=writing), mode=mode, zarr_format=3, use_consolidated=True)
 
 
 def plan_groups(

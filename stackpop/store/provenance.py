@@ -15,6 +15,7 @@ from uuid import uuid4
 from stackpop.errors import StoreError
 from stackpop.provenance import source_hash
 from stackpop.store.layout import Sweep
+from stackpop.store.location import Location
 from stackpop.store.schema import FOLLOWERS, SCHEMA_VERSION
 
 _PACKAGES = ("stackpop", "numpy", "torch", "dask", "zarr", "xarray")
@@ -72,12 +73,12 @@ def _git_revision() -> str:
 
 
 def check_comparable(
-    path: Path, spec: Sweep, attributes: Mapping[str, Any], stored_dims: Mapping[str, tuple[str, ...]]
+    place: Location, spec: Sweep, attributes: Mapping[str, Any], stored_dims: Mapping[str, tuple[str, ...]]
 ) -> None:
     """Refuse to mix runs that cannot be compared.
 
     Args:
-        path: the store, for the message.
+        place: the store, for the message.
         spec: the sweep that is to be recorded.
         attributes: those of the stored root group.
         stored_dims: the swept dims of each stored group ("" is the root).
@@ -101,7 +102,7 @@ def check_comparable(
         remedy = "change it back, or name another --store"
         if not all(line.startswith("search.") for line in found):
             remedy += ", or make it an axis (in a new store)"
-        raise StoreError(f"store {path}: holds runs of other settings: {'; '.join(found)}; {remedy}")
+        raise StoreError(f"store {place}: holds runs of other settings: {'; '.join(found)}; {remedy}")
 
 
 def _belongs_to_a_label(key: str) -> bool:

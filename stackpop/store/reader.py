@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +14,13 @@ from numpy.typing import NDArray
 
 from stackpop.errors import StoreError, explain
 from stackpop.spec import TRAINED_ORACLES
-from stackpop.store.documents import array_nodes, local_folder, read_root
-from stackpop.store.faults import storage_faults
+from stackpop.store.documents import array_nodes, read_root
 from stackpop.store.group import open_array
 from stackpop.store.layout import Document, Layout, Sweep
-from stackpop.store.lock import WriterInfo, writer_of
+from stackpop.store.location import Location, WriterInfo, locate
 from stackpop.store.plan import (
     Positions,
-    holds_nothing,
+    open_group,
     plan_groups,
     stored_dims,
     stored_labels,
@@ -78,16 +76,16 @@ def open_results(path: str | os.PathLike[str], group: str | None = None) -> xr.D
     """The results of a sweep, loaded lazily: the leader runs, or with `group="followers"` the follower trainings.
 
     Raises:
-        StoreError: not a local folder, not a store of ours, from a newer version, or without that group.
+        StoreError: not a store of ours, from a newer version, or without that group.
     """
     import xarray as xr
 
-    folder = local_folder(path)
-    root = read_root(folder)
+    place = locate(path)
+    root = read_root(place)
     if group is not None and group not in root["consolidated_metadata"]["metadata"]:
         remedy = f"the only group is {FOLLOWERS!r}, and a sweep whose oracles need no training has none"
-        raise StoreError(explain(f"store {folder}", expected=f"a group {group!r}", got="none", remedy=remedy))
-    dataset: xr.Dataset = xr.open_zarr(folder, group=group, consolidated=True)
+        raise StoreError(explain(f"store {place}", expected=f"a group {group!r}", got="none", remedy=remedy))
+    dataset: xr.Dataset = xr.open_zarr(place.zarr(), group=group, consolidated=True, zarr_format=3)
     return dataset
 
 
@@ -95,14 +93,14 @@ def read_progress(path: str | os.PathLike[str]) -> Progress:
     """How far the sweep in a store is; safe while another process writes.
 
     Raises:
-        StoreError: not a local folder, not a store of ours, from a newer version, or unreadable.
+        StoreError: not a store of ours, from a newer version, or unreadable.
     """
-    folder = local_folder(path)
-    document = read_root(folder)
+    place = locate(path)
+    document = read_root(place)
     dims = stored_dims(array_nodes(document))
-    writer = writer_of(folder)
-    with storage_faults(folder):
-        root = zarr.open_group(folder, mode="r", use_consolidated=True)
+    writer = place.writer()
+    with place.faults():
+        root = open_group(place)
         groups = {group: _group_progress(root, group, dims[group], live=writer is not None) for group in dims}
     return Progress(str(document["attributes"]["name"]), groups[""], groups.get(FOLLOWERS), writer)
 
@@ -115,27 +113,29 @@ def read_statuses(path: str | os.PathLike[str], spec: Sweep) -> tuple[Statuses, 
     Raises:
         StoreError: as ResultsWriter does for a store that this sweep cannot use.
     """
-    folder = local_folder(path)
-    if holds_nothing(folder):
+    place = locate(path)
+    if place.holds_nothing():
         documents, labels = {}, {}
     else:
-        root = read_root(folder)
+        root = read_root(place)
         documents = array_nodes(root)
-        check_comparable(folder, spec, root["attributes"], stored_dims(documents))
-        labels = stored_labels(folder, documents, spec.dims)
+        check_comparable(place, spec, root["attributes"], stored_dims(documents))
+        labels = stored_labels(place, documents, spec.dims)
     layouts, positions = plan_groups(spec, labels, documents)
-    with storage_faults(folder):
-        leaders = _planned_status(folder, layouts[""], positions, documents)
+    with place.faults():
+        leaders = _planned_status(place, layouts[""], positions, documents)
         if not trains_followers(spec):
             return leaders, None
-        return leaders, _planned_status(folder, layouts[FOLLOWERS], positions, documents)
+        return leaders, _planned_status(place, layouts[FOLLOWERS], positions, documents)
 
 
-def _planned_status(folder: Path, layout: Layout, positions: Positions, documents: Mapping[str, Document]) -> Statuses:
+def _planned_status(
+    place: Location, layout: Layout, positions: Positions, documents: Mapping[str, Document]
+) -> Statuses:
     status = np.zeros([len(layout.labels[dim]) for dim in layout.run_dims], dtype=np.int8)
     name = layout.path(STATUS.name)
     if name in documents:
-        stored = np.asarray(open_array(zarr.open_group(folder, mode="r", use_consolidated=True), name)[...])
+        stored = np.asarray(open_array(open_group(place), name)[...])
         status[tuple(map(slice, stored.shape))] = stored
     status[status == Status.RUNNING] = Status.PENDING
     return status[np.ix_(*(positions[dim] for dim in layout.run_dims))] if layout.run_dims else status

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,30 +13,20 @@ import zarr
 from numpy.typing import NDArray
 
 from stackpop.store.coordinates import CoordinateWriter
-from stackpop.store.documents import (
-    array_nodes,
-    commit,
-    declare_arrays,
-    grow,
-    local_folder,
-    read_root,
-    remove_leftovers,
-    sync,
-    sync_tree,
-)
-from stackpop.store.faults import storage_faults
+from stackpop.store.documents import array_nodes, commit, declare_arrays, grow, read_root
 from stackpop.store.group import GroupWriter, Index
 from stackpop.store.layout import Document, Layout, Sweep, array_documents, coordinates
-from stackpop.store.lock import StoreLock
-from stackpop.store.plan import Positions, holds_nothing, plan_groups, stored_dims, stored_labels, trains_followers
+from stackpop.store.location import Location, locate
+from stackpop.store.plan import Positions, open_group, plan_groups, stored_dims, stored_labels, trains_followers
 from stackpop.store.provenance import check_comparable, group_attributes
 from stackpop.store.schema import FOLLOWERS, GROUND_TRUTH, TRIAL
 
 _FLUSH_SECONDS = 1.0
+_LEAST_PAUSE = 4.0  # from flush to flush, in durations of a flush
 
 
 class ResultsWriter:
-    """The only writer of a store, from construction to `close`; a context manager.
+    """The only writer of a store at a path or URL, from construction to `close`; a context manager.
 
     It makes the store if there is none, and appends to its dims what the sweep adds; runs never move. `leaders` and
     `followers` (None if the sweep trains none) take the results. One thread owns it; any number of processes may read.
@@ -47,6 +35,9 @@ class ResultsWriter:
     cut, too; results do so once the operating system has written them, usually within a minute. It may write them in
     another order than we did, so after a power cut a run that ended just before may say done and lack its arrays.
     To wait for the disk at every flush would mean some fifty files and as many folders a second.
+
+    In a bucket, everything that was flushed is durable, and nothing of it is ever half there; see `lease` for how a
+    writer may lose its right.
 
     Raises:
         StoreError: in use by another writer; not a store of ours, or of a newer version; holds runs of other axes or
@@ -57,37 +48,36 @@ class ResultsWriter:
     followers: GroupWriter | None
 
     def __init__(self, path: str | os.PathLike[str], spec: Sweep) -> None:
-        self.path = local_folder(path)
-        with storage_faults(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = StoreLock(self.path)
+        self.place = locate(path)
+        self._lock = self.place.lock()
         try:
-            with storage_faults(self.path):
+            with self.place.faults():
                 self._open(spec)
         except BaseException:
             self._lock.release()
             raise
-        self._flushed_at = time.monotonic()
+        self._flushed_at, self._flush_took = time.monotonic(), 0.0
 
     def _open(self, spec: Sweep) -> None:
-        building = self.path.with_name(f".{self.path.name}.new")
-        shutil.rmtree(building, ignore_errors=True)  # of a writer that was killed, for we hold the lock
-        if holds_nothing(self.path):
-            _create(building, self.path, spec)
-        root = read_root(self.path)
+        place = self.place
+        if place.holds_nothing():
+            with place.making() as building:
+                layouts, _ = plan_groups(spec, {}, {})
+                _write_metadata(building, layouts, {}, group_attributes(spec, {}))
+        root = read_root(place)
         if self._lock.found_left_behind:
-            remove_leftovers(self.path)
-        layouts, positions = _extend(self.path, root, spec)
-        group = zarr.open_group(self.path, mode="r+", use_consolidated=True)
-        self.leaders = GroupWriter(self.path, group, layouts[""], _along(spec.dims, positions))
+            place.remove_leftovers()
+        layouts, positions = _extend(place, root, spec)
+        group = open_group(place, writing=True)
+        self.leaders = GroupWriter(place, group, layouts[""], _along(spec.dims, positions))
         self.followers = None
         if trains_followers(spec):
             places = _along(spec.follower_dims, positions)
-            self.followers = GroupWriter(self.path, group, layouts[FOLLOWERS], places)
+            self.followers = GroupWriter(place, group, layouts[FOLLOWERS], places)
         games = _along(spec.game_dims, positions)
-        self._truth = CoordinateWriter(self.path, group, layouts[""], GROUND_TRUTH, games)
+        self._truth = CoordinateWriter(place, group, layouts[""], GROUND_TRUTH, games)
         self._tried = [
-            CoordinateWriter(self.path, group, layout, layout.searched, _along((TRIAL,), positions))
+            CoordinateWriter(place, group, layout, layout.searched, _along((TRIAL,), positions))
             for layout in layouts.values()
             if layout.searched
         ]
@@ -113,19 +103,24 @@ class ResultsWriter:
         """Write everything recorded so far; what a flush could not write is kept for the next.
 
         Raises:
-            StoreError: the disk is full or refuses.
+            StoreError: the disk is full or refuses, or another writer has taken over.
         """
-        self._flushed_at = time.monotonic()
+        begun = self._flushed_at = time.monotonic()
+        self._lock.check()
         self._truth.flush()
         for writer in self._tried:
             writer.flush()
         if self.followers is not None:
             self.followers.flush()  # before the leaders, whose results presuppose them
         self.leaders.flush()
+        self._flush_took = time.monotonic() - begun
 
     def maybe_flush(self) -> bool:
-        """Flush if the last flush is a second ago, and tell whether it was; call it often."""
-        due = time.monotonic() - self._flushed_at >= _FLUSH_SECONDS
+        """Flush if the last flush is a second ago, and tell whether it was; call it often.
+
+        Where flushing takes long, over a network, it is done less often.
+        """
+        due = time.monotonic() - self._flushed_at >= max(_FLUSH_SECONDS, _LEAST_PAUSE * self._flush_took)
         if due:
             self.flush()
         return due
@@ -153,30 +148,18 @@ def _along(dims: tuple[str, ...], positions: Positions) -> tuple[NDArray[np.intp
     return tuple(positions[dim] for dim in dims)
 
 
-def _create(building: Path, path: Path, spec: Sweep) -> None:
-    """Build a store aside and rename it, so that a half-made one never shows."""
-    try:
-        layouts, _ = plan_groups(spec, {}, {})
-        _write_metadata(building, layouts, {}, group_attributes(spec, {}))
-        os.replace(building, path)
-        sync(path.parent)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-
-
-def _extend(path: Path, root: Document, spec: Sweep) -> tuple[dict[str, Layout], Positions]:
+def _extend(place: Location, root: Document, spec: Sweep) -> tuple[dict[str, Layout], Positions]:
     """Bring a store up to the sweep: labels, sizes, groups and attributes that it lacks."""
     stored = array_nodes(root)
-    check_comparable(path, spec, root["attributes"], stored_dims(stored))
-    labels = stored_labels(path, stored, spec.dims)
+    check_comparable(place, spec, root["attributes"], stored_dims(stored))
+    labels = stored_labels(place, stored, spec.dims)
     layouts, positions = plan_groups(spec, labels, stored)
-    _write_metadata(path, layouts, stored, group_attributes(spec, root["attributes"]))
+    _write_metadata(place, layouts, stored, group_attributes(spec, root["attributes"]))
     return layouts, positions
 
 
 def _write_metadata(
-    folder: Path,
+    place: Location,
     layouts: Mapping[str, Layout],
     stored: Mapping[str, Document],
     attributes: Mapping[str, Mapping[str, Any]],
@@ -184,11 +167,11 @@ def _write_metadata(
     """Declare the arrays, write the labels that are new, commit."""
     wanted = {name: doc for layout in layouts.values() for name, doc in array_documents(layout).items()}
     arrays = grow(stored, wanted)
-    declare_arrays(folder, arrays, stored)
+    declare_arrays(place, arrays, stored)
     for layout in layouts.values():
         for dim, values in coordinates(layout).items():
             name = layout.path(dim)
             if name not in stored or stored[name]["shape"] != [len(values)]:
-                zarr.open_array(folder / name, mode="r+")[...] = values
-                sync_tree(folder / name)
-    commit(folder, arrays, attributes)
+                zarr.open_array(place.zarr(writing=True), path=name, mode="r+", zarr_format=3)[...] = values
+                place.sync_tree(name)
+    commit(place, arrays, attributes)

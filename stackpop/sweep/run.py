@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stackpop.cluster import ClusterOptions, Workers, check_available, connect, dashboard
 from stackpop.errors import ClusterError, SpecError, StoreError, explain
 from stackpop.spec import SweepSpec, load_sweep
-from stackpop.store import ResultsWriter, open_results
+from stackpop.store import ResultsWriter, open_results, store_exists
 from stackpop.sweep.collect import Collector
 from stackpop.sweep.plan import Plan, RunsPerTask, make_plan
 from stackpop.sweep.progress import Progress, Watcher
@@ -90,7 +90,7 @@ def execute(
     watcher = watcher or Watcher()
     path = options.store_path(spec)
     check_installed(spec)
-    if client is None and not os.path.exists(path):
+    if client is None and not store_exists(path):
         check_available(options.cluster)  # first, for a cluster that cannot be had must leave no empty store behind
     with ResultsWriter(path, spec) as writer:
         plan = survey(spec, options, writer, threads=1)

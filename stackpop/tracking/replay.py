@@ -38,9 +38,10 @@ def check_installed(name: TrackerName) -> None:
 
 
 def default_folder(store: str | os.PathLike[str]) -> Path:
-    """Where a store's tracking lies: beside it, never in it."""
-    path = Path(store).resolve()
-    return path.with_name(f"{path.name}.tracking")
+    """Where a store's tracking lies: beside it, never in it; that of a URL in `results`."""
+    from stackpop.store import beside
+
+    return beside(store, ".tracking")
 
 
 def replay(
