@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,9 +34,8 @@ class Adam:
         self._moments, self._powers, self._root = map(array_of, (moments, powers, torch.empty_like(params)))
         self._decay = array_of(torch.tensor(betas, dtype=params.dtype).view(2, *[1] * params.dim()))
 
-    @np.errstate(all="ignore")  # as in PyTorch
     def step(self) -> None:
-        """One step against the gradient."""
+        """One step against the gradient; what overflows may warn, as NumPy does."""
         xp, (beta1, beta2) = self._xp, self._betas
         gradient, square = self._powers
         first, second = self._moments

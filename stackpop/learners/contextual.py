@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
@@ -123,6 +124,7 @@ class ContextualTables:
         """See `ContextualFollower`."""
         return at_context(first_of_largest(self.parameters), contexts)
 
+    @np.errstate(all="ignore")  # as in PyTorch
     def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
         """See `ContextualFollower`."""
         rows = contexts[..., None] * self.parameters.shape[2] + state  # a row for each state in each context
@@ -164,6 +166,7 @@ class ContextualNetworks:
         """See `ContextualFollower`."""
         return self._by_state(self._forward(contexts)[-1]).argmax(-1)
 
+    @np.errstate(all="ignore")  # as in PyTorch
     def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
         """See `ContextualFollower`. Episodes take the place of a table's contexts; their logits are [run, env, ...]."""
         *fed, outputs = self._forward(contexts)

@@ -61,6 +61,7 @@ class ESLeader:
         centre, shift = self.logits[:, None], self.settings.noise * self._directions
         return self._act(torch.cat([centre + shift, centre - shift], 1))
 
+    @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
         """One step of Adam along the estimated gradient of the ranked return, less l2 · logits.
 

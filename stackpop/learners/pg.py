@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
@@ -51,6 +52,7 @@ class PGLeader:
         """What to play next: the policy, in every episode alike."""
         return self.policy[:, None]
 
+    @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
         """One REINFORCE update."""
         returns = Cells(batch.state, batch.action, self._logits.shape).sum(in_a_row(batch.return_to_go))

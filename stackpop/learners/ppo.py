@@ -107,8 +107,8 @@ class PPOLeader:
 
     def _adapt(self, divergence: Tensor) -> None:
         target, coefficient = self.settings.kl_target, self._kl_coefficient
-        coefficient[divergence > 2 * target] *= 1.5
-        coefficient[divergence < 0.5 * target] *= 0.5
+        factor = 1 + 0.5 * (divergence > 2 * target).double() - 0.5 * (divergence < 0.5 * target).double()
+        coefficient *= factor
 
 
 def _over_cells(by_cell: Tensor) -> Tensor:
@@ -130,10 +130,10 @@ class Surrogate:
 
     def __init__(self, logits: Tensor, gains: Tensor, losses: Tensor, penalty: Tensor, clip: float) -> None:
         self._xp, self._logits = library_of(logits), array_of(logits)
-        self._gains, self._losses, self._both = map(array_of, (gains, losses, gains + losses))
+        self._gains, self._losses, self._both = map(array_of, (-gains, -losses, -(gains + losses)))
         self._before = log_softmax(self._xp, self._logits)
         self._policy_before = self._xp.exp(self._before)
-        self._penalty = array_of(penalty) * self._policy_before
+        self._penalty = array_of(-penalty) * self._policy_before
         self._ceiling, self._floor = 1 + clip, 1 - clip
         self._log_ratios = self._xp.zeros_like(self._logits)
 
@@ -148,7 +148,7 @@ class Surrogate:
         slope = xp.where(ratio < self._floor, self._gains, slope)
         slope *= ratio
         slope += self._penalty
-        return logit_gradient(-slope, ratio * self._policy_before)
+        return logit_gradient(slope, ratio * self._policy_before)
 
     @property
     def divergence(self) -> Tensor:

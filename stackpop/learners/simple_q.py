@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
@@ -71,6 +72,7 @@ class SimpleQLeader:
         self._perturbed = self.q[:, None] + noise * spread(self.noise, noise)
         return greedy(self._perturbed)
 
+    @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
         """Remember a batch, as it was played, and make one gradient step on a minibatch of all that is remembered."""
         self.noise = adapted_noise(self.noise, self.q, self._perturbed, batch.state)

@@ -50,13 +50,14 @@ def clipped_squared_error(
     ends, index = torch.empty(runs, 2, states, dtype=values.dtype), torch.empty(runs, 2, states, dtype=torch.int64)
     xp, scale = library_of(values), 2 * coefficient / samples
     v, offset, either, first, found, prefix = map(array_of, (values, shift, radii, row, index, sums.flatten()))
+    all_ends, all_found = ends.flatten(1), index.flatten(1)
     lowest, highest, window = map(array_of, ((low + shift)[:, None], (high + shift)[:, None], ends))
 
     def gradient() -> Any:
         centre = v + offset
         xp.minimum(xp.maximum(centre[:, None] + either, lowest), highest, out=window)
-        torch.searchsorted(shifted, ends.flatten(1), out=index.flatten(1))
-        summed = xp.take(prefix, found + first)
+        torch.searchsorted(shifted, all_ends, out=all_found)
+        summed = prefix.take(found + first)
         counted, total = found[:, 1] - found[:, 0], summed[:, 1] - summed[:, 0]
         return (counted * centre - total) * scale
 
