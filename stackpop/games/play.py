@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -200,9 +201,14 @@ def at_context(by_context: Tensor, contexts: Tensor) -> Tensor:
     return picked
 
 
+@np.errstate(all="ignore")  # as in PyTorch
 def returns_to_go(rewards: Tensor) -> Tensor:
     """Undiscounted sum of rewards from each step on: [..., step] -> [..., step], laid out step by step."""
-    return rewards.movedim(-1, 0).flip(0).cumsum(0).flip(0).movedim(0, -1)
+    to_go = rewards.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
+    by_step = array_of(to_go)
+    for step in reversed(range(len(by_step) - 1)):
+        by_step[step] += by_step[step + 1]
+    return to_go.movedim(0, -1)
 
 
 def in_sequence(*parts: Tensor) -> Tensor:
