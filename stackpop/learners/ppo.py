@@ -130,7 +130,7 @@ class Surrogate:
 
     def __init__(self, logits: Tensor, gains: Tensor, losses: Tensor, penalty: Tensor, clip: float) -> None:
         self._xp, self._logits = library_of(logits), array_of(logits)
-        self._gains, self._losses, self._both = map(array_of, (-gains, -losses, -(gains + losses)))
+        self._by_gains, self._by_losses, self._by_both = map(array_of, (-gains, -losses, -(gains + losses)))
         self._before = log_softmax(self._xp, self._logits)
         self._policy_before = self._xp.exp(self._before)
         self._penalty = array_of(-penalty) * self._policy_before
@@ -144,8 +144,8 @@ class Surrogate:
         self._log_ratios += log_ratio
         ratio = xp.exp(log_ratio)
         # Where the ratio is clipped, it is constant.
-        slope = xp.where(ratio > self._ceiling, self._losses, self._both)
-        slope = xp.where(ratio < self._floor, self._gains, slope)
+        slope = xp.where(ratio > self._ceiling, self._by_losses, self._by_both)
+        slope = xp.where(ratio < self._floor, self._by_gains, slope)
         slope *= ratio
         slope += self._penalty
         return logit_gradient(slope, ratio * self._policy_before)
