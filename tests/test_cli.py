@@ -584,7 +584,7 @@ def test_a_stranger_at_the_address(folder: Path) -> None:
         begun = time.monotonic()
         answer = stackpop("sweep", "tiny.yaml", "--store", "new.zarr", "--scheduler", address, cwd=folder)
     check_mistake(answer, "scheduler", address, "none answers")
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 25
     assert not (folder / "new.zarr").exists()
 
 
