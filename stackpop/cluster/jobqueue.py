@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import time
@@ -13,14 +14,16 @@ from urllib.parse import urlsplit
 
 import dask
 from dask.utils import parse_timedelta
+from distributed.core import Status
 from distributed.deploy.spec import SpecCluster
 from distributed.security import Security
+from psutil import net_if_addrs
 
 from stackpop.cluster.library import check_options, library, parameters, refused
 from stackpop.cluster.local import LOOPBACK, dashboard_port
 from stackpop.cluster.security import check_security
 from stackpop.cluster.supply import Supply
-from stackpop.errors import ClusterError, explain
+from stackpop.errors import ClusterError, did_you_mean, explain
 from stackpop.spec import ClusterSpec
 from stackpop.spec.cluster import JobQueueSettings
 
@@ -44,6 +47,7 @@ OURS = {
     ),
 }
 GRACE_SECONDS = 5.0  # after Dask itself gave up a job
+RETRY_SECONDS = 5.0  # between two times that jobs are submitted again
 DANGER = "whoever reaches the scheduler can run code as you"
 
 
@@ -92,6 +96,10 @@ def _check_host(cluster: ClusterSpec, settings: JobQueueSettings) -> None:
         expected = "the network interface over which jobs reach this machine, or scheduler_options: {host: ...}"
         remedy = f"name it, for instance ib0 (see `ip addr`); {DANGER}, unless you say `tls: auto`"
         raise ClusterError(explain(cluster.at("options.interface"), expected=expected, got="nothing", remedy=remedy))
+    name = scheduler.get("interface", None if "host" in scheduler else interface)
+    if name and name not in net_if_addrs():
+        field, known = cluster.at("options.interface"), did_you_mean(str(name), net_if_addrs())
+        raise ClusterError(explain(field, expected="a network interface", got=repr(name), remedy=known))
 
 
 def _options(settings: JobQueueSettings) -> dict[str, Any]:
@@ -103,6 +111,8 @@ def _options(settings: JobQueueSettings) -> dict[str, Any]:
         options["processes"] = cores
     if not options.get("worker_extra_args", config.get("worker-extra-args")):
         options["worker_extra_args"] = ["--no-dashboard"]
+    if settings.tls == "auto" and not options.get("shared_temp_directory", config.get("shared-temp-directory")):
+        options["shared_temp_directory"] = os.getcwd()  # for the certificate, as long as the cluster lives
     scheduler = options.get("scheduler_options", config.get("scheduler-options")) or {}
     options["scheduler_options"] = {"dashboard_address": f"{LOOPBACK}:{dashboard_port()}", **scheduler}
     return options
@@ -131,6 +141,8 @@ def started(
             raise _not_submitted(cluster, settings, error) from None
         yield batch, supply
     finally:
+        for job in batch.workers.values():
+            job.status = Status.closed  # Dask asserts it in the end, and dask-jobqueue leaves it as it is
         try:
             batch.close()
         finally:
@@ -161,7 +173,7 @@ class JobSupply(Supply):
         lost = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
         self._lost_seconds = lost + GRACE_SECONDS
         self._seen: dict[str, float] = {}  # job -> when a worker of it was there last
-        self._trouble = ""
+        self._tried, self._trouble = 0.0, ""  # when jobs were submitted again last, and what the batch system said
         if not security_is_on(batch) and not _is_loopback(batch.scheduler.address):
             self.warning = f"the scheduler listens at {batch.scheduler.address}, and {DANGER}; `tls: auto` locks it"
 
@@ -179,13 +191,16 @@ class JobSupply(Supply):
             await job  # of a job that could not be submitted, the error was lost: this tries once more
 
     def tend(self) -> None:
-        """Submit lost jobs again."""
+        """Submit lost jobs again; if that fails, once more in a while."""
         now = time.monotonic()
         self._seen |= dict.fromkeys(self._present(), now)
         self._seen = {job: last for job, last in self._seen.items() if job in self._batch.worker_spec}
         lost = [job for job, last in self._seen.items() if now - last > self._lost_seconds]
-        if not lost:
+        if not (lost or self._trouble) or now - self._tried < RETRY_SECONDS:
             return
+        self._tried = now
+        for job in lost:
+            del self._seen[job]  # for its name may come again
         try:
             self._batch.sync(self._renew, lost)
             self._trouble = ""
@@ -199,7 +214,8 @@ class JobSupply(Supply):
         return {name if name in spec else name.rpartition("-")[0] for name in names}
 
     async def _renew(self, lost: list[str]) -> None:
-        await self._batch.scale_down(lost)
+        if lost:
+            await self._batch.scale_down(lost)
         if self._settings.adaptive is None:
             await self._scale(self._settings.jobs)
 

@@ -115,8 +115,8 @@ class ClusterSpec:
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def at(self, key: str) -> str:
-        """A setting as messages name it: after its place, if it is known."""
-        place = self.places.get(key)
+        """A setting as messages name it: after its place, or that of the nearest one, if it came from a file."""
+        place = next((self.places[each] for each in (key, "options", "kind") if each in self.places), "")
         return f"{place}: cluster.{key}" if place else f"cluster.{key}"
 
     def plain(self) -> dict[str, Any]:
