@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import signal
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ def library(cluster: ClusterSpec, module: str, extra: str) -> ModuleType:
     Raises:
         ClusterError: it is not installed.
     """
+    handler = signal.getsignal(signal.SIGINT)
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -25,6 +27,9 @@ def library(cluster: ClusterSpec, module: str, extra: str) -> ModuleType:
         got = f"{cluster.settings.kind} without the package {package}"
         remedy = f"pip install 'stackpop[{extra}]', or choose another cluster"
         raise ClusterError(explain(cluster.at("kind"), expected="an installed kind", got=got, remedy=remedy)) from None
+    finally:
+        if signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)  # dask_jobqueue takes Ctrl-C for itself when it is imported
 
 
 def parameters(functions: Iterable[Callable[..., Any]]) -> set[str]:
