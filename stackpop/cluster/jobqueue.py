@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from dask.utils import parse_timedelta
 from distributed.core import Status
 from distributed.deploy.spec import SpecCluster
 from distributed.security import Security
-from psutil import net_if_addrs
 
 from stackpop.cluster.library import check_options, library, parameters, refused
 from stackpop.cluster.local import LOOPBACK, dashboard_port
@@ -97,9 +97,10 @@ def _check_host(cluster: ClusterSpec, settings: JobQueueSettings) -> None:
         remedy = f"name it, for instance ib0 (see `ip addr`); {DANGER}, unless you say `tls: auto`"
         raise ClusterError(explain(cluster.at("options.interface"), expected=expected, got="nothing", remedy=remedy))
     name = scheduler.get("interface", None if "host" in scheduler else interface)
-    if name and name not in net_if_addrs():
-        field, known = cluster.at("options.interface"), did_you_mean(str(name), net_if_addrs())
-        raise ClusterError(explain(field, expected="a network interface", got=repr(name), remedy=known))
+    known = [each for _, each in socket.if_nameindex()]
+    if name and name not in known:
+        field, remedy = cluster.at("options.interface"), did_you_mean(str(name), known)
+        raise ClusterError(explain(field, expected="a network interface", got=repr(name), remedy=remedy))
 
 
 def _options(settings: JobQueueSettings) -> dict[str, Any]:
