@@ -212,8 +212,8 @@ def test_a_walltime_shorter_than_the_sweep(slurm: Slurm, folder: Path, running: 
         slurm("scontrol", "update", f"jobid={job}", "EndTime=now+1")
         until(lambda: slurm.state(job) not in ("RUNNING", "COMPLETING"), 60)
         assert slurm.state(job) == "TIMEOUT"
-        before = done(store)
         until(lambda: slurm.jobs("RUNNING") not in ([], [job]), 60)
+        before = done(store)
         until(lambda: done(store) > before)
         sweep.send_signal(signal.SIGINT)  # which dask_jobqueue would have for itself
         assert sweep.wait(30) in (130, -signal.SIGINT)
