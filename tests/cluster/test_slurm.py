@@ -212,11 +212,11 @@ def test_a_walltime_shorter_than_the_sweep(slurm: Slurm, folder: Path, running: 
         slurm("scontrol", "update", f"jobid={job}", "EndTime=now+1")
         until(lambda: slurm.state(job) not in ("RUNNING", "COMPLETING"), 60)
         assert slurm.state(job) == "TIMEOUT"
-        until(lambda: slurm.jobs("RUNNING") not in ([], [job]), 60)
+        until(lambda: slurm.jobs("RUNNING") not in ([], [job]), 120)
         before = done(store)
         until(lambda: done(store) > before)
         sweep.send_signal(signal.SIGINT)  # which dask_jobqueue would have for itself
-        assert sweep.wait(30) in (130, -signal.SIGINT)
+        assert sweep.wait(90) in (130, -signal.SIGINT)
     assert (folder / "err").read_text().startswith("error: stopped;")
 
 
