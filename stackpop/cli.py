@@ -116,6 +116,10 @@ def sweep(
     store: Annotated[
         str | None, typer.Option(help="Where results go, a path or s3://… (default: results/<sweep name>.zarr).")
     ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where tasks run, instead of the sweep file's `cluster:` (default: here)."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of the local cluster (default: one a core).")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler to use.")] = None,
     scheduler_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file a scheduler wrote.")] = None,
@@ -138,7 +142,7 @@ def sweep(
 
     Running the same command again resumes; a file with more seeds or matrices extends the store.
     """
-    from stackpop.spec import load_sweep
+    from stackpop.spec import load_cluster, load_sweep
 
     specs = [load_sweep(file, set_ or ()) for file in files]
     if store is not None and len(files) > 1:
@@ -150,8 +154,10 @@ def sweep(
     from stackpop.sweep import SweepOptions
 
     file_name = str(scheduler_file) if scheduler_file else None
-    cluster = ClusterOptions(scheduler, file_name, workers, dashboard_port)
-    options = SweepOptions(store, _runs_per_task(runs_per_task), retry_failed, cluster)
+    where = ClusterOptions(
+        scheduler, file_name, workers, dashboard_port, None if cluster is None else load_cluster(cluster)
+    )
+    options = SweepOptions(store, _runs_per_task(runs_per_task), retry_failed, where)
     if dry_run:
         from stackpop.sweep.estimate import estimate
 

@@ -43,6 +43,19 @@ class SchedulerLostError(ClusterError):
         )
 
 
+class NoWorkerError(ClusterError):
+    """No worker came, or all went away, for longer than the user wants to wait."""
+
+    exit_code = 1
+
+    def __init__(self, seconds: float, state: str) -> None:
+        got = f"none for {seconds:g} s ({state})" if state else f"none for {seconds:g} s"
+        remedy = (
+            "what was finished is in the store, run the same command again to resume, or raise cluster.wait_seconds"
+        )
+        super().__init__(explain("worker", expected="at least one", got=got, remedy=remedy))
+
+
 class TrackingError(StackpopError):
     """Runs cannot be shown in an experiment tracker, which harms no result."""
 

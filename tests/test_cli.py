@@ -562,7 +562,7 @@ def no_scheduler() -> str:
 
 
 def test_nobody_at_the_address(call: Call, no_scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stackpop.cluster.ANSWER_SECONDS", 1)
+    monkeypatch.setattr("stackpop.cluster.existing.ANSWER_SECONDS", 1)
     answer = call("sweep", "tiny.yaml", "--store", "new.zarr", "--scheduler", no_scheduler)
     check_mistake(answer, "scheduler", no_scheduler, "none answers", "dask scheduler")
     assert not Path("new.zarr").exists()
@@ -571,7 +571,7 @@ def test_nobody_at_the_address(call: Call, no_scheduler: str, monkeypatch: pytes
 def test_a_store_that_was_there_stays_without_a_cluster(
     finished: tuple[Path, Answer], call: Call, no_scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stackpop.cluster.ANSWER_SECONDS", 1)
+    monkeypatch.setattr("stackpop.cluster.existing.ANSWER_SECONDS", 1)
     shutil.copytree(finished[0] / "tiny.zarr", "tiny.zarr")
     more = ["--set", "axes.seed=[1,2,3]", "--scheduler", no_scheduler]
     check_mistake(call("sweep", "tiny.yaml", "--store", "tiny.zarr", *more), "scheduler", "none answers")

@@ -29,7 +29,7 @@ ALLOWED = {
     "evaluation": {"games", "equilibria"},
     "training": {"errors", "games", "equilibria", "learners", "spec", "evaluation", "results"},
     "store": {"errors", "spec", "results", "provenance"},
-    "cluster": {"errors", "provenance"},
+    "cluster": {"errors", "spec", "provenance"},
     "sweep": {"errors", "games", "equilibria", "learners", "spec", "training", "results", "store", "cluster"},
     "analysis": {"errors", "games", "spec", "store", "equilibria"},
     "tracking": {"errors", "spec", "store", "sweep"},
@@ -54,6 +54,8 @@ ONLY_IN = {
     "tensorboard": {"tracking"},
     "wandb": {"tracking"},
     "optuna": {"sweep"},
+    "dask_jobqueue": {"cluster"},
+    "dask_kubernetes": {"cluster"},
 }
 
 

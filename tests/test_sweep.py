@@ -430,7 +430,7 @@ def test_finished_sweep_with_infinite_returns_needs_no_cluster(client: Client, t
 
 
 def test_worker_with_other_code_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stackpop.cluster.source_hash", lambda: "another")
+    monkeypatch.setattr("stackpop.cluster.workers.source_hash", lambda: "another")
     with pytest.raises(ClusterError, match=r"expected stackpop's source another, got stackpop's source \w+; install"):
         Workers(client).threads()
 

@@ -12,6 +12,7 @@ from stackpop.errors import SpecError, did_you_mean, explain
 from stackpop.games import Game
 from stackpop.spec.check_axes import axis_values, raw_axes
 from stackpop.spec.check_claims import checked_claims
+from stackpop.spec.check_cluster import checked_cluster
 from stackpop.spec.check_conflicts import check_conflicts
 from stackpop.spec.check_games import check_tables, played_games
 from stackpop.spec.check_search import checked_search, raw_space
@@ -24,7 +25,8 @@ from stackpop.spec.sweep import SweepSpec
 
 Overrides = Mapping[str, object] | Sequence[str]
 
-_KEYS = {"name", "description", "payoffs", "axes", "claims", "search", *(axis.partition(".")[0] for axis in AXES)}
+_OWN = ("name", "description", "payoffs", "axes", "claims", "search", "cluster")
+_KEYS = {*_OWN, *(axis.partition(".")[0] for axis in AXES)}
 
 
 def load_sweep(source: str | os.PathLike[str], overrides: Overrides = ()) -> SweepSpec:
@@ -116,7 +118,9 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
         settings[""]["matrix"] = document.value.get("matrix")
     search = checked_search(document, space, kinds)
     claims = checked_claims(document, axes, search)
-    sweep = SweepSpec(_name(document, default_name), _description(document), axes, games, settings, claims, search)
+    cluster = checked_cluster(document, ("cluster",)) if "cluster" in document.value else None
+    name, description = _name(document, default_name), _description(document)
+    sweep = SweepSpec(name, description, axes, games, settings, claims, search, cluster)
     if not document.problems:
         check_conflicts(document, sweep)
     return sweep

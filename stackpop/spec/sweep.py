@@ -12,6 +12,7 @@ from stackpop.games import MATRICES, Game, Payoffs
 from stackpop.learners import ContextualSettings
 from stackpop.settings import Settings
 from stackpop.spec.claims import Claim
+from stackpop.spec.cluster import ClusterSpec
 from stackpop.spec.document import dump
 from stackpop.spec.runs import RunSpec, is_as_before
 from stackpop.spec.search import TRIAL, SearchSpec, Values
@@ -29,6 +30,7 @@ class SweepSpec:
         defaults are filled in, except where an axis chooses the section's kind and so its defaults.
     claims: what the results should show. No run depends on them, so they may change as they will.
     search: settings that are neither, but tried at values of its own choosing along the dim `trial`.
+    cluster: where its tasks run, if the file says so. No run depends on it either.
     """
 
     name: str
@@ -38,6 +40,7 @@ class SweepSpec:
     settings: Mapping[str, Mapping[str, Any]]
     claims: tuple[Claim, ...] = ()
     search: SearchSpec | None = None
+    cluster: ClusterSpec | None = None
 
     @cached_property
     def text(self) -> str:
@@ -180,7 +183,8 @@ class SweepSpec:
         payoffs, swept = {"payoffs": own} if own else {}, {"axes": axes} if axes else {}
         claims = {"claims": [claim.plain() for claim in self.claims]} if self.claims else {}
         search = {} if self.search is None else {"search": self.search.as_yaml()}
-        return dump({**top, **payoffs, **self.settings[""], **sections, **search, **swept, **claims})
+        cluster = {} if self.cluster is None else {"cluster": self.cluster.plain()}
+        return dump({**top, **payoffs, **self.settings[""], **sections, **search, **swept, **claims, **cluster})
 
     @cached_property
     def _varied(self) -> frozenset[str]:

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dask.utils import key_split
 from distributed import Client, Future
 
 from stackpop.cluster import Workers, check_connection
 from stackpop.games import Game
 from stackpop.results import TrainingResult
-from stackpop.spec import FollowerSpec, RunSpec
+from stackpop.spec import FollowerSpec, RunSpec, SweepSpec
 from stackpop.store import ResultsWriter
 from stackpop.sweep.followers import Followers
 from stackpop.sweep.plan import Index, Plan, grouped, packs
@@ -101,7 +102,8 @@ class Collector:
 
     def _fill(self) -> bool:
         """Submit tasks as long as few are in flight; whether any was submitted."""
-        before, most = self._serial, TASKS_PER_THREAD * max(1, self.progress.threads)
+        threads = max(1, self.progress.threads, self._workers.threads_to_come)
+        before, most = self._serial, TASKS_PER_THREAD * threads
         while len(self._tasks) < most:
             if self._games:
                 self._submit_game(*self._games.popleft())
@@ -129,7 +131,7 @@ class Collector:
         self._serial += 1
         more = f"+{len(labels) - 1}" if len(labels) > 1 else ""
         # A key names one submission: a task that is tried again must not meet its own lost future.
-        key = f"{kind}-{labels[0]}{more}-{content}-{self._serial}"
+        key = f"{kind}-{labels[0]}{more}-{content}-{self._serial}"  # see `task_prefixes`
         return self._client.submit(function, *args, key=key, pure=False)
 
     def _watch(self, task: Task) -> None:
@@ -252,6 +254,11 @@ class Collector:
             self.progress.failed += result.failed and not result.blocked
             self.progress.done += not result.failed
             self.progress.env_steps += _env_steps(result)
+
+
+def task_prefixes(spec: SweepSpec) -> set[str]:
+    """What Dask makes of the keys of a sweep's trainings: tasks of a prefix count as alike, and so as long."""
+    return {key_split(f"{kind}-{label}-s0") for kind in ("leader", "follower") for label in spec.games}
 
 
 def _env_steps(result: TrainingResult) -> int:

@@ -36,7 +36,7 @@ def estimate(spec: SweepSpec, options: SweepOptions) -> Estimate:
 
     Nothing is written. The time is for local workers; a cluster's own machines may differ.
     """
-    workers = options.cluster.workers or local_workers()
+    workers = getattr(options.cluster.over(spec.cluster).settings, "workers", None) or local_workers()
     leaders, followers = read_statuses(options.store_path(spec), spec)
     plan = make_plan(
         spec,

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stackpop.cluster import ClusterOptions, Workers, check_available, connect, dashboard
+from stackpop.cluster import ClusterOptions, Connection, Supply, Workers, check_available, connect, dashboard
 from stackpop.errors import ClusterError, SpecError, StoreError, explain
-from stackpop.spec import SweepSpec, load_sweep
+from stackpop.spec import SweepSpec, load_cluster, load_sweep
 from stackpop.store import ResultsWriter, open_results, store_exists
-from stackpop.sweep.collect import Collector
+from stackpop.sweep.collect import Collector, task_prefixes
 from stackpop.sweep.plan import Plan, RunsPerTask, make_plan
 from stackpop.sweep.progress import Progress, Watcher
 from stackpop.sweep.search import check_installed
@@ -60,25 +60,28 @@ def run_sweep(
     workers: int | None = None,
     scheduler: str | None = None,
     scheduler_file: str | None = None,
+    cluster: str | os.PathLike[str] | None = None,
     client: Client | None = None,
 ) -> xr.Dataset:
     """Run what is missing of a sweep and open its results.
 
     sweep: a sweep file, or what `load_sweep` made of one. overrides: `key=value` settings, as of `--set`.
-    client: a Dask client to use; without one, a scheduler's address or file, else a local cluster of
-    `workers` processes for the occasion; a script then needs the usual `if __name__ == "__main__":`, for workers
-    import it. Failed runs are in the results' `status` and `error`.
+    client: a Dask client to use; without one, a scheduler's address or file, `workers` local processes, the cluster
+    in the file `cluster`, the one in the sweep file, or one local process a core; a script that starts local ones
+    needs the usual `if __name__ == "__main__":`, for they import it. Failed runs are in the results' `status` and
+    `error`.
 
     Raises:
         SpecError, StoreError, ClusterError: as the message says; nothing finished is lost.
     """
     if overrides and isinstance(sweep, SweepSpec):
         raise SpecError("overrides: expected none with a loaded sweep, got some; give them to load_sweep")
-    cluster = ClusterOptions(scheduler, scheduler_file, workers)
-    if client is not None and cluster != ClusterOptions():
-        raise ClusterError("client: expected alone, got workers or a scheduler as well; leave one out")
+    file = None if cluster is None else load_cluster(cluster)
+    where = ClusterOptions(scheduler, scheduler_file, workers, file=file)
+    if client is not None and where != ClusterOptions():
+        raise ClusterError("client: expected alone, got workers, a scheduler or a cluster as well; leave one out")
     spec = sweep if isinstance(sweep, SweepSpec) else load_sweep(sweep, overrides)
-    options = SweepOptions(store, runs_per_task, retry_failed, cluster)
+    options = SweepOptions(store, runs_per_task, retry_failed, where)
     execute(spec, options, client=client)
     return open_results(options.store_path(spec))
 
@@ -88,18 +91,18 @@ def execute(
 ) -> Progress:
     """Plan, submit, collect, record; a cluster is started only if something is missing."""
     watcher = watcher or Watcher()
-    path = options.store_path(spec)
+    path, cluster = options.store_path(spec), options.cluster.over(spec.cluster)
     check_installed(spec)
     if client is None and not store_exists(path):
-        check_available(options.cluster)  # first, for a cluster that cannot be had must leave no empty store behind
+        check_available(cluster)  # first, for a cluster that cannot be had must leave no empty store behind
     with ResultsWriter(path, spec) as writer:
         plan = survey(spec, options, writer, threads=1)
         if not len(plan.pending) and not writer.missing_ground_truth():
             watcher.announce(plan, None)
             return Progress(plan, plan.done, plan.failed)
         if client is not None:
-            return _execute_on(client, spec, options, writer, watcher)
-        with connect(options.cluster) as own:
+            return _execute_on(Connection(client, Supply()), spec, options, writer, watcher)
+        with connect(cluster, task_prefixes(spec)) as own:
             return _execute_on(own, spec, options, writer, watcher)
 
 
@@ -117,10 +120,14 @@ def survey(spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, thread
 
 
 def _execute_on(
-    client: Client, spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, watcher: Watcher
+    connection: Connection, spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, watcher: Watcher
 ) -> Progress:
-    workers = Workers(client)
-    plan = survey(spec, options, writer, threads=workers.wait(watcher.waiting))
+    client, supply = connection.client, connection.supply
+    if supply.warning:
+        watcher.warn(supply.warning)
+    workers = Workers(client, supply)
+    threads = workers.wait(watcher.waiting)
+    plan = survey(spec, options, writer, threads=max(threads, workers.threads_to_come))
     watcher.announce(plan, dashboard(client))
     collector = Collector(client, workers, writer, plan, watcher)
     collector.run()

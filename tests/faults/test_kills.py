@@ -201,11 +201,12 @@ def test_client_is_asked_to_stop_twice(undisturbed: tuple[Path, float]) -> None:
 
 INTERRUPTED_CLOSE = """\
 import signal, sys, time
-from stackpop.cluster import ClusterOptions, _local
+from stackpop.cluster.local import local_cluster
+from stackpop.spec.cluster import LocalSettings
 if __name__ == "__main__":
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        with _local(ClusterOptions(workers=1)):
+        with local_cluster(LocalSettings(workers=1)):
             signal.setitimer(signal.ITIMER_REAL, 0.02)
     except KeyboardInterrupt:
         print(time.monotonic())

@@ -1,0 +1,86 @@
+"""Worker processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+
+from distributed import LocalCluster
+from distributed.security import Security
+
+from stackpop.cluster.security import check_security
+from stackpop.cluster.supply import Supply
+from stackpop.errors import ClusterError, explain
+from stackpop.spec.cluster import LocalSettings
+
+LOOPBACK = "127.0.0.1"
+DASHBOARD_PORT = 8787
+
+
+def local_workers() -> int:
+    """Worker processes of a local cluster unless asked otherwise: one a core."""
+    return os.cpu_count() or 1
+
+
+def check_local(settings: LocalSettings) -> None:
+    """Raises ClusterError unless the dashboard's port is free."""
+    check_security(settings)
+    dashboard_port(settings.dashboard_port)
+
+
+@contextmanager
+def local_cluster(settings: LocalSettings, security: Security | None = None) -> Iterator[tuple[LocalCluster, Supply]]:
+    """A local cluster, for a while."""
+    workers = settings.workers or local_workers()
+    cluster = _start(workers, dashboard_port(settings.dashboard_port), security)
+    try:
+        yield cluster, Supply(workers)
+    finally:
+        try:
+            cluster.close()
+        finally:
+            cluster.shutdown_on_close = False  # Dask would wait ten seconds at exit for a close that was interrupted
+
+
+def _start(workers: int, port: int, security: Security | None) -> LocalCluster:
+    resource_tracker.ensure_running()  # first, for its start would lift the mask below
+    # The thread that starts workers, and so each of them, inherits this mask: a Ctrl-C, which goes to all processes
+    # of a terminal, must stop the client alone, which then stops its workers. Here it waits until the cluster is up.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:{port}",
+            silence_logs="CRITICAL",
+            security=security,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def dashboard_port(wanted: int | None = None) -> int:
+    """The wanted port, or without a wish the usual one if free, else 0 for any.
+
+    Raises:
+        ClusterError: the wanted one is taken or is none.
+    """
+    port = DASHBOARD_PORT if wanted is None else wanted
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except (OSError, OverflowError) as error:
+            if wanted is None:
+                return 0
+            reason = getattr(error, "strerror", None) or "no port"
+            remedy = "choose another with --dashboard-port, or leave it out for any"
+            got = f"{port} ({reason.lower()})"
+            raise ClusterError(explain("dashboard port", expected="a free port", got=got, remedy=remedy)) from None
+    return port

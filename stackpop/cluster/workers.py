@@ -1,0 +1,112 @@
+"""The workers of a cluster, as a sweep sees them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+from distributed import Client
+
+from stackpop.cluster.supply import Supply
+from stackpop.errors import ClusterError, NoWorkerError, SchedulerLostError, explain
+from stackpop.provenance import source_hash
+
+WAIT_SECONDS = 0.5  # between two looks for a worker
+
+
+class Workers:
+    """The workers of a cluster, which may come and go; each is checked once.
+
+    Other versions of the software would give other bits, so every worker must have the client's.
+    """
+
+    def __init__(self, client: Client, supply: Supply | None = None) -> None:
+        self._client = client
+        self._supply = supply or Supply()
+        self._checked: set[str] = set()
+        self._met = time.monotonic()  # when there was a worker last, or the wait for the first began
+
+    def threads(self) -> int:
+        """Threads of the workers that are there now; lost ones are seen to. Call it about once a second.
+
+        Raises:
+            SchedulerLostError: it no longer answers.
+            NoWorkerError: there was none for too long.
+            ClusterError: a worker has other versions of stackpop, torch or numpy, or lacks one.
+        """
+        check_connection(self._client)
+        self._supply.tend()
+        try:
+            threads: dict[str, int] = self._client.nthreads()
+            self._check(sorted(threads.keys() - self._checked))
+        except OSError as error:
+            raise SchedulerLostError from error
+        if threads:
+            self._met = time.monotonic()
+        elif self._supply.wait_seconds is not None and time.monotonic() - self._met > self._supply.wait_seconds:
+            raise NoWorkerError(self._supply.wait_seconds, self._supply.state)
+        return sum(threads.values())
+
+    @property
+    def threads_to_come(self) -> int:
+        """Threads when all workers are there, as far as that is known; 0 if not."""
+        return self._supply.threads
+
+    def wait(self, waiting: Callable[[str], None]) -> int:
+        """Wait until there is a worker; returns the threads. `waiting` is told once, if that takes time."""
+        while not (threads := self.threads()):
+            waiting(self._waiting())
+            waiting = _say_no_more
+            try:
+                self._client.wait_for_workers(1, timeout=WAIT_SECONDS)
+            except TimeoutError:
+                continue
+        return threads
+
+    def _waiting(self) -> str:
+        text = f"waiting for a worker to join {self._client.scheduler_info(n_workers=0)['address']}"
+        limit = self._supply.wait_seconds
+        state = f" ({self._supply.state})" if self._supply.state else ""
+        return text + ("" if limit is None else f" for at most {limit:g} s") + state
+
+    def _check(self, addresses: list[str]) -> None:
+        mine = _versions()
+        answers = self._client.run(_versions, workers=addresses, on_error="return") if addresses else {}
+        for address, theirs in answers.items():
+            if isinstance(theirs, OSError):
+                continue  # it left before it could answer
+            if theirs != mine:
+                raise ClusterError(_difference(address, mine, theirs))
+            self._checked.add(address)
+
+
+def check_connection(client: Client) -> None:
+    """Raises SchedulerLostError unless the client is connected."""
+    if client.status != "running":
+        raise SchedulerLostError
+
+
+def dashboard(client: Client) -> str | None:
+    """Address of the cluster's dashboard; None if it has none."""
+    return client.dashboard_link if "dashboard" in client.scheduler_info(n_workers=0)["services"] else None
+
+
+def _say_no_more(_: str) -> None:
+    pass
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("stackpop", "torch", "numpy")}
+    return {**packages, "stackpop's source": source_hash()}
+
+
+def _difference(address: str, mine: dict[str, str], theirs: object) -> str:
+    """What a worker has that the client has not."""
+    expected, got = "the client's versions", f"{type(theirs).__name__}: {theirs}"
+    if isinstance(theirs, dict):
+        differ = [name for name in mine if theirs.get(name) != mine[name]]
+        expected = ", ".join(f"{name} {mine[name]}" for name in differ)
+        got = ", ".join(f"{name} {theirs.get(name, 'unknown')}" for name in differ)
+    remedy = "install the client's versions on every worker"
+    return explain(f"worker {address}", expected=expected, got=got, remedy=remedy)
