@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import xarray as xr
@@ -80,6 +80,15 @@ patches:
       - {{op: remove, path: /spec/podFailurePolicy}}
       - {{op: replace, path: /spec/template/spec/containers/0/args/4, value: --runs-per-task=2}}
       - {{op: replace, path: /spec/template/spec/containers/0/resources/requests/cpu, value: 100m}}
+"""
+
+
+# The operator's chart, by Helm's own engine.
+RENDER = """\
+import sys, helm_python
+values = {"image": {"name": "localhost/operator", "tag": "1"}}
+files = helm_python.Chart.load(sys.argv[1]).render(values, name="operator", namespace="dask-operator")
+print("\\n---\\n".join(text for name, text in files.items() if name.endswith(".yaml")))
 """
 
 
@@ -165,10 +174,17 @@ def running(parts: Path) -> Iterator[Node]:
     finally:
         process.kill()  # and with it process 1 of the node, hence all of it
         process.wait()
-        time.sleep(1)
-        for group in sorted(Path("/sys/fs/cgroup").glob("*/kubepods/**/"), reverse=True):
+        until("the end of every process of the node", lambda: removed(folder), 30)
+
+
+def removed(folder: Path) -> bool:
+    """Whether nothing is left of a node: neither control groups nor files. Both stay while a process uses them."""
+    groups = [group for kind in ("kubepods", "k8s.io") for group in Path("/sys/fs/cgroup").glob(f"*/{kind}/**/")]
+    for group in sorted(groups, reverse=True):
+        with suppress(OSError):
             group.rmdir()
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def prepare(parts: Path) -> None:
@@ -188,13 +204,7 @@ def install_operator(node: Node, parts: Path) -> None:
     """By its own chart, with the same definitions that the offline tests read."""
     (package,) = parts.glob("venv/lib/python3*/site-packages/dask_kubernetes")
     chart = package / "operator/deployment/helm/dask-kubernetes-operator"
-    render = (
-        "import sys, helm_python\n"
-        "image = {'name': 'localhost/operator', 'tag': '1'}\n"
-        "files = helm_python.Chart.load(sys.argv[1]).render({'image': image}, name='operator', namespace='dask-operator')\n"
-        "print('\\n---\\n'.join(text for name, text in files.items() if name.endswith('.yaml')))\n"
-    )
-    command = [str(parts / "venv/bin/python"), "-c", render, str(chart)]
+    command = [str(parts / "venv/bin/python"), "-c", RENDER, str(chart)]
     manifests = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     node.kubectl("create", f"--filename={chart / 'crds'}")
     node.kubectl("create", "namespace", "dask-operator")
@@ -298,7 +308,7 @@ def main() -> None:
     parts = parser.parse_args().folder.resolve()
     prepare(parts)
     with tempfile.TemporaryDirectory() as scratch, running(parts) as node:
-        say("a node is ready:", node.kubectl("version", "--output=json").count("gitVersion"), "versions told")
+        say("a node is ready:", json.loads(node.kubectl("version", "--output=json"))["serverVersion"]["gitVersion"])
         try:
             install_operator(node, parts)
             say("the operator runs, from its own chart")

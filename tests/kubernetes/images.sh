@@ -47,7 +47,7 @@ cat > "$operator/Dockerfile" << 'END'
 ARG BASE
 FROM ${BASE}
 COPY constraints.txt /
-RUN pip install --break-system-packages -q -c /constraints.txt dask-kubernetes
+RUN useradd kopf && pip install --break-system-packages -q -c /constraints.txt dask-kubernetes
 USER 1000:1000
 ENTRYPOINT ["kopf", "run", "-m", "dask_kubernetes.operator.controller"]
 END
