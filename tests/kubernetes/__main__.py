@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,7 +104,7 @@ def expect(claim: str, holds: bool) -> None:
         raise SystemExit(1)
 
 
-def until(what: str, found: Callable[[], object], seconds: float = 120) -> float:
+def until(what: str, found: Callable[[], object], seconds: float = 300) -> float:
     """Wait; returns how long it took."""
     began = time.monotonic()
     while not found():
@@ -210,7 +211,7 @@ def install_operator(node: Node, parts: Path) -> None:
     node.kubectl("create", "namespace", "dask-operator")
     node.kubectl("--namespace=dask-operator", "create", "--filename=-", given=manifests)
     node.kubectl(
-        "--namespace=dask-operator", "wait", "--for=condition=Available", "--timeout=120s", "deployment", "--all"
+        "--namespace=dask-operator", "wait", "--for=condition=Available", "--timeout=300s", "deployment", "--all"
     )
 
 
@@ -306,6 +307,7 @@ def main() -> None:
         "folder", nargs="?", type=Path, default=Path("/var/tmp/stackpop-kubernetes"), help="for what is built"
     )
     parts = parser.parse_args().folder.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the node ends as well
     prepare(parts)
     with tempfile.TemporaryDirectory() as scratch, running(parts) as node:
         say("a node is ready:", json.loads(node.kubectl("version", "--output=json"))["serverVersion"]["gitVersion"])
