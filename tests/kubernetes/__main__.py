@@ -188,7 +188,7 @@ def removed(folder: Path) -> bool:
         with suppress(OSError):
             group.rmdir()
     shutil.rmtree(folder, ignore_errors=True)
-    return not folder.exists()
+    return not folder.exists() and not any(group.exists() for group in groups)
 
 
 def prepare(parts: Path) -> None:
