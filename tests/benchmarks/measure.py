@@ -77,19 +77,18 @@ def stackpop(*arguments: object) -> Cost:
     return program([sys.executable, "-m", "stackpop", *map(str, arguments)])
 
 
-def watched(*arguments: object) -> tuple[Cost, list[tuple[float, int]]]:
-    """Run a stackpop command, and weigh its own process meanwhile: (seconds, bytes resident)."""
+def watched(done: Callable[[], float], *arguments: object) -> tuple[Cost, list[tuple[float, int]]]:
+    """Run a stackpop command, and weigh its own process meanwhile: (what is `done` of it, bytes resident)."""
     weights: list[tuple[float, int]] = []
     me, ended = psutil.Process(), threading.Event()
     before = {child.pid for child in me.children()}
 
     def weigh() -> None:
-        started = time.perf_counter()
-        while not ended.wait(0.25):
+        while not ended.wait(0.5):
             for child in me.children():
                 if child.pid not in before:
                     try:
-                        weights.append((time.perf_counter() - started, child.memory_info().rss))
+                        weights.append((done(), child.memory_info().rss))
                     except psutil.NoSuchProcess:
                         continue
 
