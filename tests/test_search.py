@@ -466,7 +466,7 @@ def trials_of(spec: SweepSpec, writer: ResultsWriter, *, retry_failed: bool = Fa
     assert spec.search is not None
     assert followers is not None
     plan = make_plan(spec, status, followers.status, retry_failed=retry_failed, runs_per_task=3, threads=2)
-    return Trials(spec.search, plan, writer, lambda message: None)
+    return Trials(spec.search, plan, writer, lambda message: None, lambda spec: plan.runs_per_task)
 
 
 def test_trials_wait_for_those_that_they_learn_from(tmp_path: Path) -> None:

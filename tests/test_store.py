@@ -349,8 +349,8 @@ def test_inner_dims_grow(store: Path, dim: str) -> None:
 
 
 def test_an_extended_store_has_the_chunks_of_a_fresh_one(store: Path) -> None:
-    small = {"iteration": 4, "post_iteration": 0, "state": 1, "action": 2}
-    large = {"iteration": 300, "post_iteration": 500, "state": 5, "action": 3}
+    small = {"iteration": 260, "post_iteration": 40, "state": 1, "action": 2}
+    large = {"iteration": 500, "post_iteration": 64, "state": 5, "action": 3}
     few, many = Sweep(leader_sizes=small), Sweep(leader_sizes=large)
     for sweep, path in ((few, store), (many, store), (many, store.with_name("fresh.zarr"))):
         with ResultsWriter(path, sweep) as writer:
@@ -359,17 +359,29 @@ def test_an_extended_store_has_the_chunks_of_a_fresh_one(store: Path) -> None:
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("updates", [4, 500, 5000])
-def test_a_chunk_holds_a_block_of_64_runs(store: Path, updates: int) -> None:
+@pytest.mark.parametrize("updates", [4, 50, 500, 5000])
+def test_a_chunk_holds_64_runs_of_long_curves_and_more_of_short_ones(store: Path, updates: int) -> None:
     with ResultsWriter(store, Sweep(leader_sizes={**LEADER_SIZES, "iteration": updates})):
         pass
-    assert np.prod(open_results(store).entropy.encoding["chunks"]) == 64 * 512
+    runs = {4: 1024, 50: 512, 500: 64, 5000: 64}[updates]
+    chunks = open_results(store).entropy.encoding["chunks"]
+    assert np.prod(chunks) == 64 * 512
+    assert np.prod(chunks[:-1]) == runs
+
+
+def test_a_store_of_short_curves_takes_long_ones(store: Path) -> None:
+    for updates in (4, 600):
+        sweep = Sweep(leader_sizes={**LEADER_SIZES, "iteration": updates})
+        with ResultsWriter(store, sweep) as writer:
+            writer.leaders.record((0, 0), leader_result(1, sweep.leader_sizes))
+    ds = open_results(store)
+    expected = leader_result(1, sweep.leader_sizes)
+    np.testing.assert_array_equal(ds.entropy[0, 0], expected.arrays["entropy"].astype("float32"))
 
 
 def test_chunks_leave_room_for_usual_sizes_and_split_long_curves() -> None:
-    assert {chunk_length(f"{kind}iteration", size) for kind in ("", "post_", "follower_") for size in (0, 2, 5000)} == {
-        512
-    }
+    for dim in ("iteration", "post_iteration", "follower_iteration"):
+        assert [chunk_length(dim, size) for size in (0, 2, 33, 500, 5000)] == [32, 32, 64, 512, 512]
     assert [chunk_length("state", size) for size in (1, 5, 10)] == [8, 8, 16]
     assert [chunk_length("context", size) for size in (2, 32, 81)] == [32, 32, 128]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -122,7 +122,8 @@ class GroupWriter:
         with self._place.faults():
             if results:
                 self._write_results(results)
-            _put(self._arrays[STATUS.name], STATUS.fill, {**self._marks, **outcome})
+            marks = {**self._marks, **outcome}
+            _put(self._arrays[STATUS.name], STATUS.fill, np.array(list(marks), dtype=np.intp), list(marks.values()))
         for position, (index, _) in self._buffer.items():
             self.status[index] = outcome[position]
         self._buffer.clear()
@@ -130,15 +131,16 @@ class GroupWriter:
         self._chunks_read.clear()
 
     def _write_results(self, results: Mapping[Index, TrainingResult]) -> None:
-        columns: dict[str, dict[Index, Any]] = {
-            name: {position: result.arrays.get(name) for position, result in results.items()}
-            for name in self._variables
+        rows = [_run_values(result) for result in results.values()]
+        columns: dict[str, list[Any]] = {
+            variable.name: [row[variable.name] for row in rows] for variable in RUN_VARIABLES
         }
-        rows = {position: _run_values(result) for position, result in results.items()}
-        for variable in RUN_VARIABLES:
-            columns[variable.name] = {position: row[variable.name] for position, row in rows.items()}
-        variables = (*self._variables.values(), *RUN_VARIABLES)
-        self._place.each(partial(_put, self._arrays[v.name], v.fill, columns[v.name]) for v in variables)
+        for name in self._variables:
+            columns[name] = [result.arrays.get(name) for result in results.values()]
+        positions = np.array(list(results), dtype=np.intp)
+        arrays = {name: self._arrays[name] for name in columns}
+        fills = {variable.name: variable.fill for variable in (*self._variables.values(), *RUN_VARIABLES)}
+        self._place.each(partial(_put, arrays[name], fills[name], positions, columns[name]) for name in arrays)
 
     def give_up_running(self) -> None:
         """Runs that were marked running and brought no result are pending again."""
@@ -177,24 +179,31 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate, as in undecodable file names
 
 
-def _put(array: Array, fill: object, values: Mapping[Index, Any]) -> None:
-    """Write one value (array, scalar, or None for nothing) a run, by position; each chunk is read and written once."""
+def _put(array: Array, fill: object, positions: NDArray[np.intp], values: Sequence[Any]) -> None:
+    """Write one value (array, scalar, or None for nothing) a run; each chunk is read and written once.
+
+    positions: [run, dim].
+    """
     if 0 in array.shape:
         return
-    chunks: dict[Index, list[tuple[Index, Any]]] = defaultdict(list)
-    for position, value in values.items():
-        corner, local = _split(position, array)
-        chunks[corner].append((local, value))
-    for corner, members in chunks.items():
+    corners, places = np.divmod(positions, np.array(array.chunks[: positions.shape[1]], dtype=np.intp))
+    chunks: dict[Index, list[int]] = defaultdict(list)
+    for run, corner in enumerate(map(tuple, corners.tolist())):
+        chunks[corner].append(run)
+    for corner, runs in chunks.items():
         region = _region(corner, array)
         block = np.array(array[region], dtype=array.dtype)  # of one value, Zarr gives a scalar
+        block[tuple(places[runs].T)] = fill
+        same: dict[Index, list[int]] = defaultdict(list)  # runs whose values have one shape
+        for run in runs:
+            if values[run] is not None:
+                same[np.shape(values[run])].append(run)
         # What float32 cannot hold becomes infinite here. To refuse such a run is training's part, not the store's.
         with np.errstate(over="ignore"):
-            for local, value in members:
-                block[local] = fill
-                if value is not None:
-                    inside = local + tuple(slice(size) for size in np.shape(value))
-                    block[inside] = np.asarray(value, dtype=block.dtype)
+            for shape, members in same.items():
+                inside = (*places[members].T, *map(slice, shape))
+                stack = np.array([values[run] for run in members], dtype=block.dtype)
+                block[inside] = stack if corner else stack[0]  # without swept dims there is one run
         array[region] = block
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,9 +20,11 @@ Document = dict[str, Any]  # the content of one zarr.json
 Scalar = str | int | float | bool | None
 Labels = NDArray[Any]  # 1-D, of bool, int64, float64 or variable-length strings
 
-CURVES_A_BLOCK = 64  # runs a chunk, of the variables with inner dims
 RUNS_A_CHUNK = 1024  # of the variables with one value a run
-_CURVE_LENGTH = 512  # iterations a chunk
+CURVES_A_BLOCK = 64  # runs a chunk, of curves as long as a chunk and of variables with other inner dims
+_CURVE_LENGTH = 512  # iterations a chunk, of curves that are that long or longer
+# Shorter curves share a chunk with more runs: 100,000 runs of two updates would otherwise be 1,600 files a variable.
+_LEAST_CURVE_LENGTH = 32
 # Chunks stay as they are when a store is extended, so they leave room for the usual games and numbers of updates from
 # the start: room that is never used compresses to next to nothing.
 _LEAST_LENGTH = {"state": 8, "action": 4, "context": 32, "follower_state": 8, "follower_action": 4}
@@ -158,8 +161,17 @@ def block_shape(sizes: Sequence[int], runs: int) -> tuple[int, ...]:
 
 
 def chunk_length(dim: str, size: int) -> int:
-    """The extent of a chunk along an inner dim of some size: a fixed number of iterations, all of any other dim."""
-    return max(_LEAST_LENGTH[dim], power_of_two(size)) if dim in _LEAST_LENGTH else _CURVE_LENGTH
+    """The extent of a chunk along an inner dim of some size: up to 512 iterations, all of any other dim."""
+    if dim in _LEAST_LENGTH:
+        return max(_LEAST_LENGTH[dim], power_of_two(size))
+    return min(max(_LEAST_CURVE_LENGTH, power_of_two(size)), _CURVE_LENGTH)
+
+
+def curves_a_chunk(dims: Sequence[str], lengths: Sequence[int]) -> int:
+    """Runs a chunk, of a variable with these inner dims: the shorter its curves, the more."""
+    return CURVES_A_BLOCK * math.prod(
+        _CURVE_LENGTH // length for dim, length in zip(dims, lengths, strict=True) if dim not in _LEAST_LENGTH
+    )
 
 
 # --- documents ------------------------------------------------------------------------------------------------------
@@ -168,7 +180,6 @@ def chunk_length(dim: str, size: int) -> int:
 def array_documents(layout: Layout) -> dict[str, Document]:
     """The zarr.json of every array of a group, by its path in the store."""
     runs = tuple(len(layout.labels[dim]) for dim in layout.run_dims)
-    blocks = block_shape(runs, CURVES_A_BLOCK)
     singles = block_shape(runs, RUNS_A_CHUNK)
     # Texts are coordinates as well, so that arithmetic and `where` on a whole dataset leave them alone.
     texts = tuple(v for v in RUN_VARIABLES if v.dtype == "string")
@@ -177,7 +188,8 @@ def array_documents(layout: Layout) -> dict[str, Document]:
     for variable in layout.variables + RUN_VARIABLES + (STATUS,):
         note = {} if variable in texts else beside
         inner = tuple(layout.sizes[dim] for dim in variable.dims)
-        chunks = (blocks if variable.dims else singles) + tuple(map(chunk_length, variable.dims, inner))
+        lengths = tuple(map(chunk_length, variable.dims, inner))
+        chunks = (block_shape(runs, curves_a_chunk(variable.dims, lengths)) if variable.dims else singles) + lengths
         documents[layout.path(variable.name)] = _document(
             variable, layout.run_dims + variable.dims, runs + inner, chunks, note
         )

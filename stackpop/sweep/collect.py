@@ -18,9 +18,11 @@ from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec, SweepSpec
 from stackpop.store import ResultsWriter
 from stackpop.sweep.followers import Followers
+from stackpop.sweep.packing import PackSizes, most_runs
 from stackpop.sweep.plan import Index, Plan, grouped, packs
 from stackpop.sweep.progress import Progress, Watcher
 from stackpop.sweep.search import Trials
+from stackpop.sweep.stacks import unstacked
 from stackpop.sweep.tasks import FollowerResults, solve_game, train_follower_pack, train_leader_pack
 
 # Enough tasks in flight that no worker waits for the client; few enough that the scheduler holds next to nothing.
@@ -71,8 +73,9 @@ class Collector:
         self._followers = Followers(plan.spec, writer.followers)
         self._games = deque((index, 1) for index in writer.missing_ground_truth())  # (index, attempt)
         search = plan.spec.search
-        self._leaders = iter(()) if search else packs(plan)
-        self._trials = Trials(search, plan, writer, watcher.warn) if search else None
+        self._sizes = PackSizes(plan, workers.threads())
+        self._leaders = iter(()) if search else packs(plan, self._sizes.of)
+        self._trials = Trials(search, plan, writer, watcher.warn, self._sizes.of) if search else None
         self._again: deque[tuple[LeaderPack, int]] = deque()  # lost packs, each with its next attempt
         self._tasks: dict[str, Task] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -110,6 +113,7 @@ class Collector:
             elif self._again:
                 self._submit_leaders(*self._again.popleft())
             elif pack := self._next_pack():
+                self._sizes.handed_out(len(pack))
                 self._submit_leaders(pack, attempt=1)
             else:
                 break
@@ -170,7 +174,7 @@ class Collector:
                 known[spec.follower_id] = result
             else:
                 missing.append((index, spec))
-        for group in grouped(iter(missing), lambda item: item[1].pack_key, max(1, len(missing))):
+        for group in grouped(iter(missing), lambda item: item[1].pack_key, lambda item: most_runs(item[1])):
             self._submit_followers(group)
         futures = (self._followers.in_training(index) for index in needed)
         return [known, *dict.fromkeys(future for future in futures if future)]
@@ -213,7 +217,9 @@ class Collector:
                 self.progress.followers_done += 1
         else:
             self.progress.in_flight -= len(task.pack)
-            for (index, _), one in zip(task.pack, result, strict=True):
+            results = unstacked(result)
+            self._sizes.took(task.pack[0][1], results)
+            for (index, _), one in zip(task.pack, results, strict=True):
                 self._record_leader(index, one, task.attempt)
 
     def _record_leader(self, index: Index, result: TrainingResult, attempt: int) -> None:

@@ -13,6 +13,7 @@ import torch
 from stackpop.cluster import local_workers
 from stackpop.spec import FollowerSpec, RunSpec, SweepSpec
 from stackpop.store import Status, bytes_per_run, read_statuses
+from stackpop.sweep.packing import PackSizes, most_runs
 from stackpop.sweep.plan import Plan, follower_positions, index_at, make_plan, with_follower
 from stackpop.sweep.run import SweepOptions
 from stackpop.training import train_followers, train_leaders
@@ -68,11 +69,13 @@ def _seconds(plan: Plan, followers: np.ndarray | None, workers: int) -> float:
     runs = np.bincount(kinds)
     trainings = np.bincount(kinds[_first_users(plan, followers)], minlength=len(runs))
     timed = np.argsort(-runs, kind="stable")[:MOST_KINDS]
+    sizes = PackSizes(plan, workers)
     total = 0.0
     for kind in timed:
-        members = plan.pending[kinds == kind][: plan.runs_per_task]
-        leaders, follower = _prices([plan.spec.run(index_at(plan.spec, flat)) for flat in members])
-        total += leaders * math.ceil(runs[kind] / plan.runs_per_task) + follower * trainings[kind]
+        of_kind = plan.pending[kinds == kind]
+        size = sizes.of(plan.spec.run(index_at(plan.spec, of_kind[0])))
+        leaders, follower = _prices([plan.spec.run(index_at(plan.spec, flat)) for flat in of_kind[:size]])
+        total += leaders * math.ceil(runs[kind] / size) + follower * trainings[kind]
     everything = total * float(runs.sum() / runs[timed].sum())
     return everything / min(workers, plan.most_tasks_at_once)
 
@@ -120,6 +123,7 @@ def _prices(runs: Sequence[RunSpec]) -> tuple[float, float]:
     followers = [follower for run in runs if (follower := run.follower_spec()) is not None]
     if not followers:
         return leaders, 0.0
+    followers = followers[: most_runs(followers[0])]
     pack = _extrapolate(lambda n: _time_followers(followers, n), followers[0].follower.updates)
     return leaders, pack / len(followers)
 

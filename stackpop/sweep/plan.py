@@ -15,7 +15,8 @@ Index = tuple[int, ...]
 T = TypeVar("T")
 RunsPerTask = int | Literal["auto"]
 # A pack this large costs little more a run than a larger one, fills a block of the store, and is little to lose.
-LARGEST_PACK = 64
+LARGEST_PACK = 64  # as planned; see `packing` for what is measured to take other sizes
+EVEN_ROUNDS = 8  # packs a thread beyond which it matters little that the last ones are fewer
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Plan:
 
     pending: flat indices of the runs to train, in the file's order. done, failed: runs that stay as they
     are. followers_to_train, followers_reused: follower trainings those runs need, and have in the store.
+    auto: whether runs_per_task is where packs start, to be adapted.
     """
 
     spec: SweepSpec
@@ -33,6 +35,7 @@ class Plan:
     followers_to_train: int
     followers_reused: int
     runs_per_task: int
+    auto: bool = False
 
     @property
     def tasks(self) -> int:
@@ -74,14 +77,17 @@ def make_plan(
         followers_to_train=len(needed) - reused,
         followers_reused=reused,
         runs_per_task=_pack_size(runs_per_task, min(len(pending), spec.most_at_once), threads),
+        auto=runs_per_task == "auto",
     )
 
 
 def _pack_size(wanted: RunsPerTask, runs: int, threads: int) -> int:
-    """`auto`: as large as pays, yet a pack for every thread."""
+    """`auto`: as large as pays, and equal packs for every thread, so that none works on while the others are done."""
     if wanted != "auto":
         return min(wanted, max(1, runs))
-    return max(1, min(LARGEST_PACK, -(-runs // threads)))
+    rounds = max(1, -(-runs // (threads * LARGEST_PACK)))  # packs that each thread takes, one after the other
+    even = max(1, -(-runs // (threads * rounds)))
+    return LARGEST_PACK if rounds > EVEN_ROUNDS else even
 
 
 def with_follower(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
@@ -103,11 +109,15 @@ def follower_positions(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
     return np.ravel_multi_index([by_dim[dim] for dim in spec.follower_dims], shape)
 
 
-def packs(plan: Plan) -> Iterator[list[tuple[Index, RunSpec]]]:
-    """The pending runs in packs of one shape, made as they are asked for."""
+def packs(plan: Plan, size: Callable[[RunSpec], int] | None = None) -> Iterator[list[tuple[Index, RunSpec]]]:
+    """The pending runs in packs of one shape, made as they are asked for.
+
+    size: runs of the next pack of a run's kind, by default the plan's.
+    """
+    sized = size or (lambda _: plan.runs_per_task)
     indices = (index_at(plan.spec, flat) for flat in plan.pending)
     runs = ((index, plan.spec.run(index)) for index in indices)
-    yield from grouped(runs, lambda item: item[1].pack_key, plan.runs_per_task)
+    yield from grouped(runs, lambda item: item[1].pack_key, lambda item: sized(item[1]))
 
 
 def index_at(spec: SweepSpec, flat: int) -> Index:
@@ -115,12 +125,12 @@ def index_at(spec: SweepSpec, flat: int) -> Index:
     return tuple(int(i) for i in np.unravel_index(flat, spec.shape)) if spec.shape else ()
 
 
-def grouped(items: Iterator[T], key: Callable[[T], str], size: int) -> Iterator[list[T]]:
-    """Lists of up to `size` items of equal key, each full one as soon as it is, in order of arrival."""
+def grouped(items: Iterator[T], key: Callable[[T], str], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Lists of items of equal key, each as soon as it has the size that its last item asks for, in order of arrival."""
     waiting: dict[str, list[T]] = {}
     for item in items:
         group = waiting.setdefault(key(item), [])
         group.append(item)
-        if len(group) == size:
+        if len(group) >= size(item):
             yield waiting.pop(key(item))
     yield from waiting.values()

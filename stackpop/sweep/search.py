@@ -84,8 +84,15 @@ class Trials:
     what is tried depends on the file alone, as results do: not on timing, workers or interruptions.
     """
 
-    def __init__(self, search: SearchSpec, plan: Plan, writer: ResultsWriter, warn: Callable[[str], None]) -> None:
-        self._search, self._plan, self._writer, self._warn = search, plan, writer, warn
+    def __init__(
+        self,
+        search: SearchSpec,
+        plan: Plan,
+        writer: ResultsWriter,
+        warn: Callable[[str], None],
+        size: Callable[[RunSpec], int],
+    ) -> None:
+        self._search, self._plan, self._writer, self._warn, self._size = search, plan, writer, warn, size
         self._tpe = TPE(search) if search.adaptive else None
         runs = plan.spec.size // search.trials  # of a trial; they follow one another
         self._pending = np.split(plan.pending, np.searchsorted(plan.pending, runs * np.arange(1, search.trials)))
@@ -97,7 +104,7 @@ class Trials:
         """Runs that share one tensor program; None if there are none left, or none before more results are durable."""
         pack = next(self._packs, None)
         if pack is None and (trials := self._ask()):
-            self._packs = grouped(self._runs(trials), lambda item: item[1].pack_key, self._plan.runs_per_task)
+            self._packs = grouped(self._runs(trials), lambda item: item[1].pack_key, lambda item: self._size(item[1]))
             pack = next(self._packs, None)
         return pack
 

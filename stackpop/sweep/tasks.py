@@ -12,6 +12,7 @@ from stackpop.errors import explain
 from stackpop.games import Game
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec
+from stackpop.sweep.stacks import Stacks, stacked
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_BYTES = 2**28
@@ -43,8 +44,8 @@ def train_follower_pack(specs: Sequence[FollowerSpec]) -> FollowerResults:
     return {spec.follower_id: _signed(result) for spec, result in zip(specs, results, strict=True)}
 
 
-def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResults]) -> list[TrainingResult]:
-    """Train leaders of one shape against their trained followers, in the order of `specs`.
+def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResults]) -> Stacks:
+    """Train leaders of one shape against their trained followers; results in the order of `specs`.
 
     A leader whose follower failed fails with it, one whose follower is worse than `max_regret` is blocked, and the
     others go on.
@@ -57,7 +58,7 @@ def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResult
     sound = [spec for spec, refusal in zip(specs, refused, strict=True) if refusal is None]
     trained_ones = {key: learned(result.arrays) for key, result in followers.items() if not result.failed}
     results = iter(train_leaders(sound, trained_ones) if sound else ())
-    return [_signed(refusal or next(results)) for refusal in refused]
+    return stacked([_signed(refusal or next(results)) for refusal in refused])
 
 
 def _refusal(spec: RunSpec, followers: FollowerResults) -> TrainingResult | None:

@@ -1,0 +1,40 @@
+"""Another program of the same protocol, measured beside ours: any script that takes and prints what this one asks for.
+
+`PYTHON SCRIPT --runs N --variant suff|onehot --repeat K` trains N runs (500 follower updates, 500 leader updates of
+1,005 environment steps and 30 epochs, 50 more follower updates, all evaluated) K times after one compilation, and
+prints JSON whose `run_cpu_s` has the processor seconds of each time and `import_s` the seconds of its imports.
+`onehot` clips the value loss as published; `suff` leaves it whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.measure import program
+
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class PeerCost:
+    """Processor seconds: once it is compiled; with tracing and compilation; with imports and all."""
+
+    steady: float
+    compiled: float
+    started: float
+
+
+class Peer:
+    """The script and the Python that has its packages."""
+
+    def __init__(self, python: str, script: str) -> None:
+        self._python, self._script = python, Path(script).resolve()
+
+    def cost(self, runs: int, variant: str) -> PeerCost:
+        """What one call costs, on one core."""
+        options = ["--runs", str(runs), "--variant", variant, "--repeat", str(REPEATS)]
+        found = program([self._python, str(self._script), *options], one_core=True, cwd=str(self._script.parent))
+        times = found.told["run_cpu_s"]
+        steady, rest = min(times), found.cpu - sum(times)
+        return PeerCost(steady, rest - found.told["import_s"] + steady, rest + steady)
