@@ -3,7 +3,8 @@
 Plain functions of xarray. Lazy results are read block by block; runs that are not done are missing, and are counted.
 
 - How close: `summary`, `converged`, `share_converged`, `final`, `normalised`, `curve`; `best_trials` of a search.
-- How soon: `convergence_time`, `steps_to_share`, `gap_area`; `pretraining_steps` of the followers.
+- How soon: `convergence_time`, `steps_to_share`, `gap_area`, `steps_to_equilibrium`; `pretraining_steps` of the
+  followers, which `with_pretraining` and `open_sweep` put beside the runs.
 - How surely: `bootstrap_interval`, `aggregate` (mean, median, interquartile mean), `performance_profile`,
   `probability_of_improvement`.
 - What makes a difference: `compare`, and `check_claims` and `read_findings` for the claims of a sweep file.
