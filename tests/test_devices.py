@@ -1,0 +1,165 @@
+"""Training as on a GPU, without one: PyTorch takes the place of NumPy, and a device that holds no numbers that of a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stackpop import arrays
+from stackpop.devices import computing_on, gpu_names, has_gpu
+from stackpop.errors import ClusterError
+from stackpop.games import Game, all_tables
+from stackpop.learners import make_leaders, streams
+from stackpop.spec import RunSpec
+from stackpop.training import train_leaders
+from stackpop.training.followers import _pretrain
+from stackpop.training.queried import QueriedFollowers
+from support import random_payoffs, run_spec, train
+
+LEADERS: dict[str, dict[str, Any]] = {
+    "pg": {"algorithm": "pg"},
+    "ppo": {"algorithm": "ppo", "epochs": 5},
+    "ppo-value_clip": {"algorithm": "ppo", "epochs": 5, "value_clip": 10.0},
+    "ppo-mlp": {"algorithm": "ppo", "epochs": 3, "network": "mlp", "hidden": [5, 8]},
+    "es": {"algorithm": "es", "population": 20},
+    "es-sample": {"algorithm": "es", "population": 20, "acting": "sample"},
+    "simple_q": {"algorithm": "simple_q", "minibatch": 64},
+}
+ORACLES: dict[str, dict[str, Any]] = {
+    "contextual": {"oracle": "contextual", "updates": 4, "post_updates": 2},
+    "contextual-mlp": {"oracle": "contextual", "updates": 4, "post_updates": 2, "network": "mlp", "hidden": [9]},
+    "exact": {"oracle": "exact"},
+    "tabular_q": {"oracle": "tabular_q", "games": 4},
+    "tabular_q-carried": {"oracle": "tabular_q", "games": 4, "exploration": "parameter_noise", "reset": False},
+}
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "resample": {},
+    "replay": {"commitment": "replay"},
+    "query_bit": {"query_bit": True, "hidden_queries": True},
+}
+NUMPY_NOWHERE: frozenset[str] = frozenset()
+
+
+def pack(leader: str, oracle: str, runs: int = 3, updates: int = 4, **settings: Any) -> list[RunSpec]:
+    return [
+        run_spec(
+            f"random{seed}",
+            random_payoffs(seed),
+            seed=seed,
+            leader={"updates": updates, **LEADERS[leader]},
+            follower=ORACLES[oracle],
+            game={"rounds": 4, **settings.pop("game", {})},
+            **settings,
+        )
+        for seed in range(1, runs + 1)
+    ]
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("leader", LEADERS)
+def test_torch_and_numpy_compute_the_same_curves(leader: str, oracle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = list(PROTOCOLS.values())[len(leader) % 3] if oracle == "contextual" else {}
+    specs = pack(leader, oracle, **protocol)
+    expected = train(specs)
+    monkeypatch.setattr(arrays, "NUMPY_DEVICES", NUMPY_NOWHERE)
+    for before, now in zip(expected, train(specs), strict=True):
+        for one, other in zip(before, now, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                assert (one.error, other.error) == ("", "")
+                assert one.arrays.keys() == other.arrays.keys()
+                for name, values in one.arrays.items():
+                    np.testing.assert_allclose(other.arrays[name], values, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("oracle", ["contextual", "contextual-mlp", "exact"])
+@pytest.mark.parametrize("leader", LEADERS)
+def test_an_update_waits_for_no_device(leader: str, oracle: str, protocol: str) -> None:
+    """PyTorch's device `meta` has shapes and no numbers: to look at one, or to mix it with the CPU's, is an error."""
+    specs = pack(leader, oracle, **PROTOCOLS[protocol])
+    learned = {
+        training.follower_id: np.zeros(training.follower.parameter_shape(training.to_game()))
+        for spec in specs
+        if (training := spec.follower_spec())
+    }
+    settings, spec = [each.leader for each in specs], specs[0]
+    with torch.device("meta"), torch.inference_mode():
+        followers = QueriedFollowers.of(specs, learned)
+        leaders = make_leaders(settings, spec.leader_states, 2, [each.seed for each in specs])
+        envs = spec.leader.episodes(followers.episode_steps)
+        for _ in range(3):
+            leaders.update(followers.play(leaders.behaviour(envs), envs))
+        curves = followers.curves(torch.stack([leaders.policy] * 2, 1))
+        curves |= followers.post_train(leaders.policy[:, None])
+    assert leaders.policy.device.type == "meta"
+    assert leaders.policy.shape == (3, spec.leader_states, 2)
+    assert {each.device.type for each in curves.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("network", ["contextual", "contextual-mlp"])
+def test_follower_training_looks_at_a_device_between_blocks_of_updates_only(network: str) -> None:
+    specs = [training for spec in pack("pg", network) if (training := spec.follower_spec())]
+    with torch.device("meta"), torch.inference_mode(), pytest.raises(Exception, match="meta") as caught:
+        _pretrain(specs)
+    assert caught.traceback[1].statement.strip().startswith(("finished", "if not training.any", "updates[finished]"))
+
+
+def test_a_device_gives_the_same_returns_statistically(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means over seeds, from the same uniform numbers and other normal ones."""
+    specs = [
+        run_spec(
+            "stag_hunt",
+            seed=seed,
+            leader={"algorithm": "simple_q", "updates": 40, "minibatch": 64},
+            follower={"oracle": "exact"},
+        )
+        for seed in range(60)
+    ]
+    on_cpu = train_leaders(specs, {})
+    monkeypatch.setattr(arrays, "NUMPY_DEVICES", NUMPY_NOWHERE)
+    monkeypatch.setattr(streams, "NUMPY_DEVICES", NUMPY_NOWHERE)
+    as_on_device = train_leaders(specs, {})
+    for name in ("leader_return", "follower_return", "leader_return_sampled"):
+        one, other = (
+            np.array([result.arrays[name][-10:].mean() for result in each]) for each in (on_cpu, as_on_device)
+        )
+        assert (one != other).any()
+        error = np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / len(specs))
+        assert abs(one.mean() - other.mean()) < 3 * error, name
+
+
+def test_tables_are_cached_by_device() -> None:
+    on_cpu = all_tables(3, 2)
+    with torch.device("meta"):
+        assert all_tables(3, 2).device.type == "meta"
+    assert all_tables(3, 2) is on_cpu
+
+
+@pytest.mark.parametrize("memory", ["none", "opponent", "joint"])
+def test_a_batch_counts_the_states_of_its_games(memory: Any) -> None:
+    game = Game(random_payoffs(1, 2, 3), memory)
+    from stackpop.games import GameBatch
+
+    batch = GameBatch.of([game])
+    assert batch.leader_states == game.leader_states == int(batch.leader_observation.max()) + 1
+    assert batch.follower_states == game.follower_states == int(batch.follower_observation.max()) + 1
+
+
+def test_gpus_keep_the_names_that_the_machine_gave_them() -> None:
+    assert gpu_names(3, "") == ["0", "1", "2"]
+    assert gpu_names(2, "4, GPU-8f") == ["4", "GPU-8f"]
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has one")
+def test_without_a_gpu() -> None:
+    specs = pack("pg", "exact", runs=1)
+    line = r"^device: expected a GPU on this machine, got none that PyTorch can use; [^\n]+$"
+    with pytest.raises(ClusterError, match=line):
+        train_leaders(specs, {}, "cuda")
+    with computing_on("auto") as device:
+        assert device.type == "cpu"
+        assert torch.zeros(1).device.type == "cpu"
