@@ -1,4 +1,4 @@
-"""Training as on a GPU, without one: PyTorch takes the place of NumPy, and a device that holds no numbers that of a GPU."""
+"""Training as on a GPU, without one: PyTorch takes NumPy's place, and a device that holds no numbers a GPU's."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from stackpop import arrays
 from stackpop.devices import computing_on, gpu_names, has_gpu
 from stackpop.errors import ClusterError
-from stackpop.games import Game, all_tables
-from stackpop.learners import make_leaders, streams
+from stackpop.games import Game, GameBatch, all_tables
+from stackpop.learners import Phase, Streams, fresh_parameters, make_followers, make_leaders
 from stackpop.spec import RunSpec
 from stackpop.training import train_leaders
-from stackpop.training.followers import _pretrain
+from stackpop.training.followers import _random_leader_rounds, _table_draws, learn
 from stackpop.training.queried import QueriedFollowers
 from support import random_payoffs, run_spec, train
 
@@ -75,11 +77,29 @@ def test_torch_and_numpy_compute_the_same_curves(leader: str, oracle: str, monke
                     np.testing.assert_allclose(other.arrays[name], values, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("oracle", ["contextual", "contextual-mlp", "exact"])
-@pytest.mark.parametrize("leader", LEADERS)
+class OnDeviceAlone(TorchDispatchMode):
+    """An operation with a tensor of the CPU is an error: on a GPU it would wait, or fail.
+
+    Single numbers are let through; operations take them along without waiting.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for each in tree_leaves((args, kwargs, found)):
+            if isinstance(each, torch.Tensor) and each.dim():
+                assert each.device.type == "meta", func
+        return found
+
+
+@pytest.mark.parametrize(
+    ("leader", "oracle", "protocol"),
+    [
+        *((leader, "contextual", "resample") for leader in LEADERS),
+        *(("pg", oracle, protocol) for oracle in ("contextual-mlp", "exact") for protocol in PROTOCOLS),
+    ],
+)
 def test_an_update_waits_for_no_device(leader: str, oracle: str, protocol: str) -> None:
-    """PyTorch's device `meta` has shapes and no numbers: to look at one, or to mix it with the CPU's, is an error."""
+    """PyTorch's device `meta` has shapes and no numbers: to look at one is an error."""
     specs = pack(leader, oracle, **PROTOCOLS[protocol])
     learned = {
         training.follower_id: np.zeros(training.follower.parameter_shape(training.to_game()))
@@ -91,21 +111,28 @@ def test_an_update_waits_for_no_device(leader: str, oracle: str, protocol: str) 
         followers = QueriedFollowers.of(specs, learned)
         leaders = make_leaders(settings, spec.leader_states, 2, [each.seed for each in specs])
         envs = spec.leader.episodes(followers.episode_steps)
-        for _ in range(3):
-            leaders.update(followers.play(leaders.behaviour(envs), envs))
+        with OnDeviceAlone():
+            for _ in range(3):
+                leaders.update(followers.play(leaders.behaviour(envs), envs))
         curves = followers.curves(torch.stack([leaders.policy] * 2, 1))
         curves |= followers.post_train(leaders.policy[:, None])
-    assert leaders.policy.device.type == "meta"
     assert leaders.policy.shape == (3, spec.leader_states, 2)
-    assert {each.device.type for each in curves.values()} == {"meta"}
+    assert {each.device.type for each in (leaders.policy, *curves.values())} == {"meta"}
 
 
 @pytest.mark.parametrize("network", ["contextual", "contextual-mlp"])
-def test_follower_training_looks_at_a_device_between_blocks_of_updates_only(network: str) -> None:
+def test_a_follower_update_waits_for_no_device(network: str) -> None:
     specs = [training for spec in pack("pg", network) if (training := spec.follower_spec())]
-    with torch.device("meta"), torch.inference_mode(), pytest.raises(Exception, match="meta") as caught:
-        _pretrain(specs)
-    assert caught.traceback[1].statement.strip().startswith(("finished", "if not training.any", "updates[finished]"))
+    settings, seeds = [spec.follower for spec in specs], [spec.seed for spec in specs]
+    with torch.device("meta"), torch.inference_mode():
+        game, streams = GameBatch.of([spec.to_game() for spec in specs]), Streams(seeds, Phase.FOLLOWER_TRAINING)
+        start = fresh_parameters(settings[0], game, Streams(seeds, Phase.FOLLOWER_INIT))
+        follower = make_followers(settings, start, game)
+        with OnDeviceAlone():
+            for _ in range(3):
+                uniforms = streams.uniform(8, _table_draws(game, settings[0]) + game.rounds)
+                learn(game, follower, *_random_leader_rounds(game, follower, uniforms))
+    assert follower.parameters.device.type == "meta"
 
 
 def test_a_device_gives_the_same_returns_statistically(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +148,7 @@ def test_a_device_gives_the_same_returns_statistically(monkeypatch: pytest.Monke
     ]
     on_cpu = train_leaders(specs, {})
     monkeypatch.setattr(arrays, "NUMPY_DEVICES", NUMPY_NOWHERE)
-    monkeypatch.setattr(streams, "NUMPY_DEVICES", NUMPY_NOWHERE)
+    monkeypatch.setattr("stackpop.learners.streams.NUMPY_DEVICES", NUMPY_NOWHERE)
     as_on_device = train_leaders(specs, {})
     for name in ("leader_return", "follower_return", "leader_return_sampled"):
         one, other = (
@@ -142,8 +169,6 @@ def test_tables_are_cached_by_device() -> None:
 @pytest.mark.parametrize("memory", ["none", "opponent", "joint"])
 def test_a_batch_counts_the_states_of_its_games(memory: Any) -> None:
     game = Game(random_payoffs(1, 2, 3), memory)
-    from stackpop.games import GameBatch
-
     batch = GameBatch.of([game])
     assert batch.leader_states == game.leader_states == int(batch.leader_observation.max()) + 1
     assert batch.follower_states == game.follower_states == int(batch.follower_observation.max()) + 1
