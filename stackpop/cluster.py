@@ -7,19 +7,23 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Nanny
 from distributed.core import rpc
 from distributed.security import Security
 
+from stackpop.devices import RESOURCE, VISIBLE, Device, check_gpu, has_gpu, no_gpu, visible_gpus
 from stackpop.errors import ClusterError, SchedulerLostError, explain
 from stackpop.provenance import source_hash
 
@@ -68,8 +72,8 @@ class ClusterOptions:
             raise ClusterError(explain("workers", expected="1 or more", got=self.workers, remedy=remedy))
 
 
-def check_available(options: ClusterOptions) -> None:
-    """A quick look whether the chosen cluster can be had; nothing is started.
+def check_available(options: ClusterOptions, device: Device = "cpu") -> None:
+    """A quick look whether the chosen cluster can be had, with the device; nothing is started.
 
     Raises:
         ClusterError: as `connect` would.
@@ -77,12 +81,16 @@ def check_available(options: ClusterOptions) -> None:
     if options.scheduler is not None or options.scheduler_file is not None:
         _address(options)
     else:
+        if device == "cuda":
+            check_gpu("this machine")
         _dashboard_port(options.dashboard_port)
 
 
 @contextmanager
-def connect(options: ClusterOptions) -> Iterator[Client]:
+def connect(options: ClusterOptions, gpus: Sequence[str] = ()) -> Iterator[Client]:
     """A client of the chosen cluster; a local one is started for the occasion and stopped at the end.
+
+    gpus: for a local cluster, what `CUDA_VISIBLE_DEVICES` calls the GPUs to use: each worker gets one of them.
 
     It does not become Dask's default: the caller's other computations, like loading results, stay where they were.
 
@@ -94,7 +102,7 @@ def connect(options: ClusterOptions) -> Iterator[Client]:
             with _existing(options) as client:
                 yield client
         else:
-            with _local(options) as cluster, Client(cluster, set_as_default=False) as client:
+            with _local(options, gpus) as cluster, Client(cluster, set_as_default=False) as client:
                 yield client
 
 
@@ -104,8 +112,8 @@ def local_workers() -> int:
 
 
 @contextmanager
-def _local(options: ClusterOptions) -> Iterator[LocalCluster]:
-    cluster = _start_local(options)
+def _local(options: ClusterOptions, gpus: Sequence[str] = ()) -> Iterator[LocalCluster]:
+    cluster = _start_local(options, gpus)
     try:
         yield cluster
     finally:
@@ -115,7 +123,7 @@ def _local(options: ClusterOptions) -> Iterator[LocalCluster]:
             cluster.shutdown_on_close = False  # Dask would wait ten seconds at exit for a close that was interrupted
 
 
-def _start_local(options: ClusterOptions) -> LocalCluster:
+def _start_local(options: ClusterOptions, gpus: Sequence[str]) -> LocalCluster:
     port = _dashboard_port(options.dashboard_port)
     resource_tracker.ensure_running()  # first, for its start would lift the mask below
     # The thread that starts workers, and so each of them, inherits this mask: a Ctrl-C, which goes to all processes
@@ -123,7 +131,8 @@ def _start_local(options: ClusterOptions) -> LocalCluster:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return LocalCluster(
-            n_workers=options.workers or local_workers(),
+            n_workers=_local_workers(options, gpus),
+            worker_class=partial(_OneGPU, gpus) if gpus else None,
             threads_per_worker=1,
             processes=True,
             host=LOOPBACK,
@@ -132,6 +141,25 @@ def _start_local(options: ClusterOptions) -> LocalCluster:
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def device_gpus(device: Device) -> list[str]:
+    """This machine's GPUs that a device needs: none on the CPU, or where there are none."""
+    return [] if device == "cpu" else visible_gpus()
+
+
+def _local_workers(options: ClusterOptions, gpus: Sequence[str]) -> int:
+    """Worker processes of a local cluster: as many as asked for, but at most one a GPU where trainings need one."""
+    wanted = options.workers or (len(gpus) or local_workers())
+    return min(wanted, len(gpus)) if gpus else wanted
+
+
+class _OneGPU(Nanny):
+    """A worker of a local cluster that sees one GPU, the one of its number, and offers it as a resource."""
+
+    def __init__(self, gpus: Sequence[str], *args: Any, name: int, **options: Any) -> None:
+        options |= {"name": name, "env": {VISIBLE: gpus[name]}, "resources": {RESOURCE: 1}}
+        super().__init__(*args, **options)
 
 
 def _dashboard_port(wanted: int | None) -> int:
@@ -194,15 +222,22 @@ def _address_in(scheduler_file: str) -> str:
 class Workers:
     """The workers of a cluster, which may come and go; each is checked once.
 
-    Other versions of the software would give other bits, so every worker must have the client's.
+    Other versions of the software would give other bits, so every worker must have the client's. Trainings that need
+    a GPU go to the workers that offer one, which must have it; those of `auto` do so if any worker offers one, for
+    which is asked once.
+
+    resources: what a training asks of a worker.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, device: Device = "cpu") -> None:
+        self._client, self._device = client, device
         self._checked: set[str] = set()
+        self._with_gpu: set[str] = set()
+        self._asked = False
+        self.resources: dict[str, float] = {RESOURCE: 1} if device == "cuda" else {}
 
     def threads(self) -> int:
-        """Threads of the workers that are there now.
+        """Trainings that the workers which are there now can run at a time: one a thread, or one a GPU.
 
         Raises:
             SchedulerLostError: it no longer answers.
@@ -212,20 +247,45 @@ class Workers:
         try:
             threads: dict[str, int] = self._client.nthreads()
             self._check(sorted(threads.keys() - self._checked))
+            offered = {} if self._device == "cpu" else self._offered()
         except OSError as error:
             raise SchedulerLostError from error
-        return sum(threads.values())
+        if self._device == "auto" and not self._asked and threads:
+            self._asked, self.resources = True, {RESOURCE: 1} if offered else {}
+        return int(sum((offered if self.resources else threads).values()))
 
     def wait(self, waiting: Callable[[str], None]) -> int:
         """Wait until there is a worker; returns the threads. `waiting` is told once, if that takes time."""
         while not (threads := self.threads()):
-            waiting(f"waiting for a worker to join {self._client.scheduler_info(n_workers=0)['address']}")
+            address, needed = self._client.scheduler_info(n_workers=0)["address"], ""
+            if self.resources:
+                needed = f" that offers a GPU (`dask worker {address} --nthreads 1 --resources {RESOURCE}=1`)"
+            waiting(f"waiting for a worker{needed} to join {address}")
             waiting = _say_no_more
             try:
                 self._client.wait_for_workers(1, timeout=WAIT_SECONDS)
             except TimeoutError:
                 continue
+            if self.resources:  # there are workers, and none that will do
+                time.sleep(WAIT_SECONDS)
         return threads
+
+    def _offered(self) -> dict[str, float]:
+        """GPUs by worker, of those that offer any."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        found = {address: worker.get("resources", {}).get(RESOURCE, 0) for address, worker in workers.items()}
+        offered = {address: gpus for address, gpus in found.items() if gpus}
+        if self._device == "cuda":
+            self._check_gpus(sorted(offered.keys() - self._with_gpu))
+        return offered
+
+    def _check_gpus(self, addresses: list[str]) -> None:
+        answers = self._client.run(has_gpu, workers=addresses, on_error="return") if addresses else {}
+        for address, answer in answers.items():
+            if answer is False:
+                raise ClusterError(no_gpu(f"worker {address}"))
+            if answer is True:
+                self._with_gpu.add(address)
 
     def _check(self, addresses: list[str]) -> None:
         mine = _versions()

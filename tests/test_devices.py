@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -77,6 +78,14 @@ def test_torch_and_numpy_compute_the_same_curves(leader: str, oracle: str, monke
                     np.testing.assert_allclose(other.arrays[name], values, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
+class NoNewNumbers(TorchFunctionMode):
+    """To make a tensor of Python's numbers is an error: on a GPU it would wait until they are copied there."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func not in (torch.tensor, torch.as_tensor) or isinstance(args[0], torch.Tensor), func
+        return func(*args, **(kwargs or {}))
+
+
 class OnDeviceAlone(TorchDispatchMode):
     """An operation with a tensor of the CPU is an error: on a GPU it would wait, or fail.
 
@@ -111,7 +120,7 @@ def test_an_update_waits_for_no_device(leader: str, oracle: str, protocol: str) 
         followers = QueriedFollowers.of(specs, learned)
         leaders = make_leaders(settings, spec.leader_states, 2, [each.seed for each in specs])
         envs = spec.leader.episodes(followers.episode_steps)
-        with OnDeviceAlone():
+        with NoNewNumbers(), OnDeviceAlone():
             for _ in range(3):
                 leaders.update(followers.play(leaders.behaviour(envs), envs))
         curves = followers.curves(torch.stack([leaders.policy] * 2, 1))
@@ -128,7 +137,7 @@ def test_a_follower_update_waits_for_no_device(network: str) -> None:
         game, streams = GameBatch.of([spec.to_game() for spec in specs]), Streams(seeds, Phase.FOLLOWER_TRAINING)
         start = fresh_parameters(settings[0], game, Streams(seeds, Phase.FOLLOWER_INIT))
         follower = make_followers(settings, start, game)
-        with OnDeviceAlone():
+        with NoNewNumbers(), OnDeviceAlone():
             for _ in range(3):
                 uniforms = streams.uniform(8, _table_draws(game, settings[0]) + game.rounds)
                 learn(game, follower, *_random_leader_rounds(game, follower, uniforms))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from stackpop.devices import DEVICES, Device
 from stackpop.errors import SpecError, did_you_mean, explain
 from stackpop.games import Game
 from stackpop.spec.check_axes import axis_values, raw_axes
@@ -24,7 +25,16 @@ from stackpop.spec.sweep import SweepSpec
 
 Overrides = Mapping[str, object] | Sequence[str]
 
-_KEYS = {"name", "description", "payoffs", "axes", "claims", "search", *(axis.partition(".")[0] for axis in AXES)}
+_KEYS = {
+    "name",
+    "description",
+    "device",
+    "payoffs",
+    "axes",
+    "claims",
+    "search",
+    *(axis.partition(".")[0] for axis in AXES),
+}
 
 
 def load_sweep(source: str | os.PathLike[str], overrides: Overrides = ()) -> SweepSpec:
@@ -116,7 +126,8 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
         settings[""]["matrix"] = document.value.get("matrix")
     search = checked_search(document, space, kinds)
     claims = checked_claims(document, axes, search)
-    sweep = SweepSpec(_name(document, default_name), _description(document), axes, games, settings, claims, search)
+    name, description, device = _name(document, default_name), _description(document), _device(document)
+    sweep = SweepSpec(name, description, axes, games, settings, claims, search, device)
     if not document.problems:
         check_conflicts(document, sweep)
     return sweep
@@ -136,6 +147,16 @@ def _name(document: Document, default: str) -> str:
     advice = "set `name` to such a word"
     document.refuse(("name",), expected="a word of letters, digits and . _ -", got=shown(name), remedy=advice)
     return ""
+
+
+def _device(document: Document) -> Device:
+    given = document.value.get("device", "cpu")
+    for device in DEVICES:
+        if given == device:
+            return device
+    advice = did_you_mean(str(given), DEVICES)
+    document.refuse(("device",), expected="cpu, cuda or auto", got=shown(given), remedy=advice)
+    return "cpu"
 
 
 def _description(document: Document) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stackpop.cluster import ClusterOptions, Workers, check_available, connect, dashboard
+from stackpop.cluster import ClusterOptions, Workers, check_available, connect, dashboard, device_gpus
 from stackpop.errors import ClusterError, SpecError, StoreError, explain
 from stackpop.spec import SweepSpec, load_sweep
 from stackpop.store import ResultsWriter, open_results, store_exists
@@ -91,7 +91,9 @@ def execute(
     path = options.store_path(spec)
     check_installed(spec)
     if client is None and not store_exists(path):
-        check_available(options.cluster)  # first, for a cluster that cannot be had must leave no empty store behind
+        check_available(
+            options.cluster, spec.device
+        )  # first, for a cluster that cannot be had must leave no empty store behind
     with ResultsWriter(path, spec) as writer:
         plan = survey(spec, options, writer, threads=1)
         if not len(plan.pending) and not writer.missing_ground_truth():
@@ -99,7 +101,7 @@ def execute(
             return Progress(plan, plan.done, plan.failed)
         if client is not None:
             return _execute_on(client, spec, options, writer, watcher)
-        with connect(options.cluster) as own:
+        with connect(options.cluster, device_gpus(spec.device)) as own:
             return _execute_on(own, spec, options, writer, watcher)
 
 
@@ -119,7 +121,7 @@ def survey(spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, thread
 def _execute_on(
     client: Client, spec: SweepSpec, options: SweepOptions, writer: ResultsWriter, watcher: Watcher
 ) -> Progress:
-    workers = Workers(client)
+    workers = Workers(client, spec.device)
     plan = survey(spec, options, writer, threads=workers.wait(watcher.waiting))
     watcher.announce(plan, dashboard(client))
     collector = Collector(client, workers, writer, plan, watcher)

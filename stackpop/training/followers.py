@@ -83,10 +83,10 @@ def _pretrain(specs: Sequence[FollowerSpec]) -> list[Arrays]:
             break
     learned[training] = follower.parameters[training]
     steps, found = envs * games[0].episode_steps, host_array(learned)
-    curves = {name: host_array(torch.cat([part[name] for part in parts], 1)) for name in parts[0]}
+    by_name = {name: host_array(torch.cat([part[name] for part in parts], 1)) for name in parts[0]}
     return [
         {
-            **{name: values[row, :n] for name, values in curves.items()},
+            **{name: values[row, :n] for name, values in by_name.items()},
             "env_steps": steps * np.arange(1, n + 1),
             settings.stored_as: found[row].copy(),
             "updates": np.array(n),

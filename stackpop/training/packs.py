@@ -37,7 +37,8 @@ def _timed(train: Callable[[Sequence[Spec]], list[Arrays]], specs: Sequence[Spec
             arrays = train(specs)
     except Exception as error:  # whatever a run raises is recorded with the run
         if len(specs) > 1:
-            half = len(specs) // 2  # so that one run among thousands does not make thousands of packs of them
+            # By halves, so that one run among thousands does not make thousands of packs.
+            half: int = len(specs) // 2
             return [*_timed(train, specs[:half]), *_timed(train, specs[half:])]
         return [_result({}, f"{type(error).__name__}: {error}", started, 1)]
     return [_result(one, _not_finite(one), started, len(specs)) for one in arrays]
