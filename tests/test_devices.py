@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stackpop import arrays
+from stackpop.cluster import ClusterOptions, Workers, connect
 from stackpop.devices import computing_on, gpu_names, has_gpu
-from stackpop.errors import ClusterError
+from stackpop.errors import ClusterError, SpecError, StoreError
 from stackpop.games import Game, GameBatch, all_tables
 from stackpop.learners import Phase, Streams, fresh_parameters, make_followers, make_leaders
-from stackpop.spec import RunSpec
+from stackpop.spec import RunSpec, parse_sweep
+from stackpop.store import ResultsWriter, open_results
+from stackpop.sweep.run import SweepOptions, execute
 from stackpop.training import train_leaders
 from stackpop.training.followers import _random_leader_rounds, _table_draws, learn
 from stackpop.training.queried import QueriedFollowers
@@ -43,6 +50,12 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "replay": {"commitment": "replay"},
     "query_bit": {"query_bit": True, "hidden_queries": True},
 }
+TINY = """
+axes: {matrix: [chicken, stag_hunt], seed: [1, 2]}
+game: {memory: none, rounds: 3}
+leader: {algorithm: pg, updates: 3}
+follower: {oracle: contextual, updates: 3, post_updates: 1}
+"""
 NUMPY_NOWHERE: frozenset[str] = frozenset()
 
 
@@ -82,7 +95,8 @@ class NoNewNumbers(TorchFunctionMode):
     """To make a tensor of Python's numbers is an error: on a GPU it would wait until they are copied there."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func not in (torch.tensor, torch.as_tensor) or isinstance(args[0], torch.Tensor), func
+        made = func in (torch.tensor, torch.as_tensor) and not isinstance(args[0], torch.Tensor)
+        assert not made or args[0] == [], func  # PyTorch asks an empty tensor for the default device
         return func(*args, **(kwargs or {}))
 
 
@@ -121,7 +135,7 @@ def test_an_update_waits_for_no_device(leader: str, oracle: str, protocol: str) 
         leaders = make_leaders(settings, spec.leader_states, 2, [each.seed for each in specs])
         envs = spec.leader.episodes(followers.episode_steps)
         with NoNewNumbers(), OnDeviceAlone():
-            for _ in range(3):
+            for _ in range(2):
                 leaders.update(followers.play(leaders.behaviour(envs), envs))
         curves = followers.curves(torch.stack([leaders.policy] * 2, 1))
         curves |= followers.post_train(leaders.policy[:, None])
@@ -137,10 +151,14 @@ def test_a_follower_update_waits_for_no_device(network: str) -> None:
         game, streams = GameBatch.of([spec.to_game() for spec in specs]), Streams(seeds, Phase.FOLLOWER_TRAINING)
         start = fresh_parameters(settings[0], game, Streams(seeds, Phase.FOLLOWER_INIT))
         follower = make_followers(settings, start, game)
+
+        def update() -> None:
+            uniforms = streams.uniform(8, _table_draws(game, settings[0]) + game.rounds)
+            learn(game, follower, *_random_leader_rounds(game, follower, uniforms))
+
+        update()  # the first makes what all others use
         with NoNewNumbers(), OnDeviceAlone():
-            for _ in range(3):
-                uniforms = streams.uniform(8, _table_draws(game, settings[0]) + game.rounds)
-                learn(game, follower, *_random_leader_rounds(game, follower, uniforms))
+            update()
     assert follower.parameters.device.type == "meta"
 
 
@@ -197,3 +215,90 @@ def test_without_a_gpu() -> None:
     with computing_on("auto") as device:
         assert device.type == "cpu"
         assert torch.zeros(1).device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["cuda", "auto"])
+def test_the_device_of_a_sweep_names_no_run(device: str) -> None:
+    spec, other = parse_sweep(TINY, "tiny"), parse_sweep(TINY, "tiny", [f"device={device}"])
+    assert (spec.device, other.device) == ("cpu", device)
+    assert [spec.run(at).run_id for at in spec.indices()] == [other.run(at).run_id for at in other.indices()]
+    assert parse_sweep(other.to_yaml(), "tiny") == other
+    assert "device" not in spec.to_yaml()
+    assert parse_sweep(TINY + "device: cpu\n", "tiny") == spec
+
+
+@pytest.mark.parametrize("wrong", ["cud", "gpu", "1", "[cpu]", "null"])
+def test_unknown_device(wrong: str) -> None:
+    with pytest.raises(SpecError, match=r"^[^\n]*device: expected cpu, cuda or auto, got [^\n]+$"):
+        parse_sweep(TINY, "tiny", [f"device={wrong}"])
+    with pytest.raises(SpecError, match="device"):
+        parse_sweep("matrix: chicken\naxes: {device: [cpu, cuda]}\n", "tiny")
+
+
+def test_a_store_holds_runs_of_one_choice_of_device(tmp_path: Path) -> None:
+    spec, other = parse_sweep(TINY, "tiny"), parse_sweep(TINY, "tiny", ["device=auto"])
+    for first, then in ((spec, other), (other, spec)):
+        store = tmp_path / f"{first.device}.zarr"
+        with ResultsWriter(store, first):
+            pass
+        with ResultsWriter(store, first):
+            pass
+        line = f'device was "{first.device}", is now "{then.device}"; change it back, or name another --store'
+        with pytest.raises(StoreError, match=line), ResultsWriter(store, then):
+            pass
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has one")
+def test_a_local_cluster_without_a_gpu(tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    with pytest.raises(ClusterError, match=r"^device: expected a GPU on this machine, got none"):
+        execute(parse_sweep(TINY, "tiny", ["device=cuda"]), SweepOptions(store))
+    assert not store.exists()
+
+
+class Stop(Exception):  # noqa: N818 it is no error
+    """Ends a wait."""
+
+
+@pytest.mark.slow
+def test_one_worker_a_gpu(tmp_path: Path) -> None:
+    """As if there were two GPUs. `auto` trains where they are offered, on the CPU if there are none after all."""
+    with connect(ClusterOptions(workers=5, dashboard_port=0), gpus=["3", "GPU-8f"]) as client:
+        client.wait_for_workers(2)
+        assert sorted(client.run(os.getenv, "CUDA_VISIBLE_DEVICES").values()) == ["3", "GPU-8f"]
+        assert Workers(client, "auto").threads() == 2
+        scheduler = client.scheduler.address
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--nthreads", "3", "--no-nanny"]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as plain:
+            try:
+                client.wait_for_workers(3)
+                assert Workers(client).threads() == 5
+                assert Workers(client, "auto").threads() == 2
+                offering = {at for at, each in client.scheduler_info()["workers"].items() if each["resources"]}
+                spec = parse_sweep(TINY, "tiny", ["device=auto"])
+                execute(spec, SweepOptions(tmp_path / "s.zarr"), client=client)
+                results = open_results(tmp_path / "s.zarr").load()
+                assert (results.status == "done").all()
+                assert set(results.worker.values.flat) <= offering
+                assert len(offering) == 2
+                if not has_gpu():
+                    with pytest.raises(ClusterError, match=r"^device: expected a GPU on worker tcp://\S+, got none"):
+                        Workers(client, "cuda").threads()
+            finally:
+                plain.terminate()
+
+
+@pytest.mark.slow
+def test_a_sweep_that_needs_a_gpu_waits_for_a_worker_that_offers_one() -> None:
+    told: list[str] = []
+
+    def waiting(message: str) -> None:
+        told.append(message)
+        raise Stop
+
+    with connect(ClusterOptions(workers=1, dashboard_port=0)) as client:
+        client.wait_for_workers(1)
+        with pytest.raises(Stop):
+            Workers(client, "cuda").wait(waiting)
+    assert "waiting for a worker that offers a GPU (`dask worker tcp://" in told[0]
+    assert "--resources GPU=1`)" in told[0]

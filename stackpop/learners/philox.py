@@ -38,7 +38,8 @@ class DevicePhilox:
         skipped = self._drawn - first * WORDS
         self._drawn += size
         upper = (words[:, skipped : skipped + size] >> (64 - UNIFORM_BITS)) & (2**UNIFORM_BITS - 1)
-        return upper.double().mul_(2.0**-UNIFORM_BITS)
+        uniforms: Tensor = upper.double() * 2.0**-UNIFORM_BITS
+        return uniforms
 
 
 def philox(counters: Tensor, keys: Tensor) -> Tensor:
