@@ -22,7 +22,7 @@ from stackpop.errors import ClusterError, SpecError, StoreError
 from stackpop.games import Game, GameBatch, all_tables
 from stackpop.learners import Phase, Streams, fresh_parameters, make_followers, make_leaders
 from stackpop.spec import RunSpec, parse_sweep
-from stackpop.store import ResultsWriter, open_results
+from stackpop.store import ResultsWriter, Status, open_results
 from stackpop.sweep.run import SweepOptions, execute
 from stackpop.training import train_leaders
 from stackpop.training.followers import _random_leader_rounds, _table_draws, learn
@@ -278,7 +278,7 @@ def test_one_worker_a_gpu(tmp_path: Path) -> None:
                 spec = parse_sweep(TINY, "tiny", ["device=auto"])
                 execute(spec, SweepOptions(tmp_path / "s.zarr"), client=client)
                 results = open_results(tmp_path / "s.zarr").load()
-                assert (results.status == "done").all()
+                assert (results.status == Status.DONE).all()
                 assert set(results.worker.values.flat) <= offering
                 assert len(offering) == 2
                 if not has_gpu():
