@@ -154,7 +154,7 @@ def _device(document: Document) -> Device:
     for device in DEVICES:
         if given == device:
             return device
-    advice = did_you_mean(str(given), DEVICES)
+    advice = "cuda is a GPU, and auto is one wherever there is one"
     document.refuse(("device",), expected="cpu, cuda or auto", got=shown(given), remedy=advice)
     return "cpu"
 
