@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stackpop import equilibria
+from stackpop.arrays import HOST, tensor_of
 from stackpop.games import (
     FOLLOWER,
     LEADER,
@@ -52,11 +53,11 @@ class ExactValues:
 
     @staticmethod
     def of(games: Sequence[Game]) -> ExactValues:
-        """Solve each distinct game once; they share actions, memory and rounds."""
-        solved = [_solve(game) for game in games]
-        values = (torch.stack(parts) for parts in zip(*solved, strict=True))
-        shape = games[0]
-        return ExactValues(torch.from_numpy(equilibria.judged_tables(shape)), *_known(shape), *values)
+        """Solve each distinct game once, on the CPU; they share actions, memory and rounds."""
+        with HOST:
+            solved, answers = [_solve(game) for game in games], equilibria.judged_tables(games[0])
+        values = (tensor_of(torch.stack(parts)) for parts in zip(*solved, strict=True))
+        return ExactValues(tensor_of(answers), *_known(games[0]), *values)
 
 
 def _known(game: Game) -> tuple[bool, bool, bool]:

@@ -13,9 +13,11 @@ from distributed.security import Security
 
 from stackpop.cluster import jobqueue, kubernetes
 from stackpop.cluster.existing import check_existing, existing_address
+from stackpop.cluster.gpus import device_gpus
 from stackpop.cluster.local import check_local, local_cluster
 from stackpop.cluster.security import security_of
 from stackpop.cluster.supply import Supply
+from stackpop.devices import Device
 from stackpop.spec import ClusterSpec
 from stackpop.spec.cluster import (
     AdaptiveSettings,
@@ -46,15 +48,15 @@ class Connection:
     supply: Supply
 
 
-def check_available(cluster: ClusterSpec) -> None:
-    """A quick look whether the chosen cluster can be had; nothing is started.
+def check_available(cluster: ClusterSpec, device: Device = "cpu") -> None:
+    """A quick look whether the chosen cluster can be had, with the device; nothing is started.
 
     Raises:
         ClusterError: as `connect` would.
     """
     settings = cluster.settings
     if isinstance(settings, LocalSettings):
-        check_local(settings)
+        check_local(settings, device)
     elif isinstance(settings, JobQueueSettings):
         jobqueue.check(cluster, settings)
     elif isinstance(settings, KubernetesSettings):
@@ -64,11 +66,12 @@ def check_available(cluster: ClusterSpec) -> None:
 
 
 @contextmanager
-def connect(cluster: ClusterSpec, tasks: Collection[str] = ()) -> Iterator[Connection]:
+def connect(cluster: ClusterSpec, tasks: Collection[str] = (), device: Device = "cpu") -> Iterator[Connection]:
     """A client of the chosen cluster; one that was started for the occasion is stopped at the end.
 
     It does not become Dask's default: the caller's other computations, like loading results, stay where they were.
-    tasks: the prefixes of the keys of those tasks that take long, for an adaptive cluster.
+    tasks: the prefixes of the keys of those tasks that take long, for an adaptive cluster. device: of the trainings; a
+    local cluster gets one worker a GPU for it.
 
     Raises:
         ClusterError: no scheduler answers, a port is taken, or jobs are refused.
@@ -76,7 +79,7 @@ def connect(cluster: ClusterSpec, tasks: Collection[str] = ()) -> Iterator[Conne
     settings = cluster.settings
     dask_settings = {**DASK_SETTINGS, **_durations(settings, tasks)}
     security = security_of(settings)
-    with dask.config.set(dask_settings), _started(cluster, security, dask_settings) as (where, supply):
+    with dask.config.set(dask_settings), _started(cluster, security, dask_settings, device) as (where, supply):
         options = {"timeout": CONNECT_SECONDS} if isinstance(where, str) else {}
         with Client(where, security=security, set_as_default=False, **options) as client:
             yield Connection(client, supply)
@@ -93,12 +96,12 @@ def _durations(settings: ClusterSettings, tasks: Collection[str]) -> dict[str, A
 
 
 def _started(
-    cluster: ClusterSpec, security: Security | None, dask_settings: dict[str, Any]
+    cluster: ClusterSpec, security: Security | None, dask_settings: dict[str, Any], device: Device
 ) -> AbstractContextManager[tuple[Any, Supply]]:
     """An address or a cluster object to connect to, and its supply of workers."""
     settings = cluster.settings
     if isinstance(settings, LocalSettings):
-        return local_cluster(settings, security)
+        return local_cluster(settings, security, device_gpus(device))
     if isinstance(settings, JobQueueSettings):
         return jobqueue.started(cluster, settings, security)
     if isinstance(settings, KubernetesSettings):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import resource_tracker
 
 from distributed import LocalCluster
 from distributed.security import Security
 
+from stackpop.cluster.gpus import OneGPU
 from stackpop.cluster.security import check_security
 from stackpop.cluster.supply import Supply
+from stackpop.devices import Device, check_gpu
 from stackpop.errors import ClusterError, explain
 from stackpop.spec.cluster import LocalSettings
 
@@ -26,17 +29,25 @@ def local_workers() -> int:
     return os.cpu_count() or 1
 
 
-def check_local(settings: LocalSettings) -> None:
-    """Raises ClusterError unless the dashboard's port is free."""
+def check_local(settings: LocalSettings, device: Device = "cpu") -> None:
+    """Raises ClusterError unless the dashboard's port is free, and a GPU is there if the device needs one."""
     check_security(settings)
+    if device == "cuda":
+        check_gpu("this machine")
     dashboard_port(settings.dashboard_port)
 
 
 @contextmanager
-def local_cluster(settings: LocalSettings, security: Security | None = None) -> Iterator[tuple[LocalCluster, Supply]]:
-    """A local cluster, for a while."""
-    workers = settings.workers or local_workers()
-    cluster = _start(workers, dashboard_port(settings.dashboard_port), security)
+def local_cluster(
+    settings: LocalSettings, security: Security | None = None, gpus: Sequence[str] = ()
+) -> Iterator[tuple[LocalCluster, Supply]]:
+    """A local cluster, for a while.
+
+    gpus: what `CUDA_VISIBLE_DEVICES` calls the GPUs to use: each worker gets one of them, so there are no more workers.
+    """
+    workers = settings.workers or len(gpus) or local_workers()
+    workers = min(workers, len(gpus)) if gpus else workers
+    cluster = _start(workers, dashboard_port(settings.dashboard_port), security, gpus)
     try:
         yield cluster, Supply(workers)
     finally:
@@ -46,7 +57,7 @@ def local_cluster(settings: LocalSettings, security: Security | None = None) -> 
             cluster.shutdown_on_close = False  # Dask would wait ten seconds at exit for a close that was interrupted
 
 
-def _start(workers: int, port: int, security: Security | None) -> LocalCluster:
+def _start(workers: int, port: int, security: Security | None, gpus: Sequence[str]) -> LocalCluster:
     resource_tracker.ensure_running()  # first, for its start would lift the mask below
     # The thread that starts workers, and so each of them, inherits this mask: a Ctrl-C, which goes to all processes
     # of a terminal, must stop the client alone, which then stops its workers. Here it waits until the cluster is up.
@@ -54,6 +65,7 @@ def _start(workers: int, port: int, security: Security | None) -> LocalCluster:
     try:
         return LocalCluster(
             n_workers=workers,
+            worker_class=partial(OneGPU, gpus) if gpus else None,
             threads_per_worker=1,
             processes=True,
             host=LOOPBACK,

@@ -8,7 +8,9 @@ from importlib.metadata import version
 
 from distributed import Client
 
+from stackpop.cluster.gpus import OfferedGPUs
 from stackpop.cluster.supply import Supply
+from stackpop.devices import Device
 from stackpop.errors import ClusterError, NoWorkerError, SchedulerLostError, explain
 from stackpop.provenance import source_hash
 
@@ -18,35 +20,44 @@ WAIT_SECONDS = 0.5  # between two looks for a worker
 class Workers:
     """The workers of a cluster, which may come and go; each is checked once.
 
-    Other versions of the software would give other bits, so every worker must have the client's.
+    Other versions of the software would give other bits, so every worker must have the client's. Trainings on a device
+    go to the workers that offer it, see `OfferedGPUs`.
     """
 
-    def __init__(self, client: Client, supply: Supply | None = None) -> None:
-        self._client = client
+    def __init__(self, client: Client, supply: Supply | None = None, device: Device = "cpu") -> None:
+        self._client, self._gpus = client, OfferedGPUs(client, device)
         self._supply = supply or Supply()
         self._checked: set[str] = set()
         self._met = time.monotonic()  # when there was a worker last, or the wait for the first began
 
     def threads(self) -> int:
-        """Threads of the workers that are there now; lost ones are seen to. Call it about once a second.
+        """Trainings that the workers which are there now can run at a time, one a thread or one a GPU.
+
+        Lost workers are seen to. Call it about once a second.
 
         Raises:
             SchedulerLostError: it no longer answers.
             NoWorkerError: there was none for too long.
-            ClusterError: a worker has other versions of stackpop, torch or numpy, or lacks one.
+            ClusterError: a worker has other versions of stackpop, torch or numpy, or lacks one, or a GPU.
         """
         check_connection(self._client)
         self._supply.tend()
         try:
             threads: dict[str, int] = self._client.nthreads()
             self._check(sorted(threads.keys() - self._checked))
+            slots = self._gpus.slots(threads)
         except OSError as error:
             raise SchedulerLostError from error
-        if threads:
+        if slots:
             self._met = time.monotonic()
         elif self._supply.wait_seconds is not None and time.monotonic() - self._met > self._supply.wait_seconds:
             raise NoWorkerError(self._supply.wait_seconds, self._supply.state)
-        return sum(threads.values())
+        return slots
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What a training asks of a worker."""
+        return self._gpus.resources
 
     @property
     def threads_to_come(self) -> int:
@@ -62,10 +73,13 @@ class Workers:
                 self._client.wait_for_workers(1, timeout=WAIT_SECONDS)
             except TimeoutError:
                 continue
+            if self.resources:  # there are workers, and none that will do
+                time.sleep(WAIT_SECONDS)
         return threads
 
     def _waiting(self) -> str:
-        text = f"waiting for a worker to join {self._client.scheduler_info(n_workers=0)['address']}"
+        address = self._client.scheduler_info(n_workers=0)["address"]
+        text = f"waiting for a worker{self._gpus.needed(address)} to join {address}"
         limit = self._supply.wait_seconds
         state = f" ({self._supply.state})" if self._supply.state else ""
         return text + ("" if limit is None else f" for at most {limit:g} s") + state

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stackpop.arrays import tensor_of
 from stackpop.games.matrices import Payoffs
 
 Memory = Literal["none", "opponent", "joint"]
@@ -53,12 +54,12 @@ class Game:
     @property
     def leader_states(self) -> int:
         """Number of memory states the leader can observe, the start included."""
-        return {"none": 1, "opponent": 1 + self.columns, "joint": 1 + self.rows * self.columns}[self.memory]
+        return _states(self.memory, self.columns, self.rows * self.columns)
 
     @property
     def follower_states(self) -> int:
         """Number of memory states the follower can observe, the start included."""
-        return {"none": 1, "opponent": 1 + self.rows, "joint": 1 + self.rows * self.columns}[self.memory]
+        return _states(self.memory, self.rows, self.rows * self.columns)
 
     @property
     def leader_tables(self) -> int:
@@ -95,7 +96,7 @@ class GameBatch:
             raise ValueError(f"games of one batch must share actions, memory and rounds, got {sorted(shapes)}")
         payoffs = np.array([g.payoffs for g in games], dtype=np.float64)
         payoffs += np.array([g.reward_offset for g in games])[:, None, None, None]
-        return GameBatch(torch.from_numpy(payoffs), games[0].memory, games[0].rounds)
+        return GameBatch(tensor_of(payoffs), games[0].memory, games[0].rounds)
 
     def repeat(self, times: int) -> GameBatch:
         """Each game so many times in a row."""
@@ -124,12 +125,12 @@ class GameBatch:
     @property
     def leader_states(self) -> int:
         """Number of memory states the leader can observe, the start included."""
-        return int(self.leader_observation.max()) + 1
+        return _states(self.memory, self.columns, self.rows * self.columns)
 
     @property
     def follower_states(self) -> int:
         """Number of memory states the follower can observe, the start included."""
-        return int(self.follower_observation.max()) + 1
+        return _states(self.memory, self.rows, self.rows * self.columns)
 
     @cached_property
     def leader_observation(self) -> Tensor:
@@ -140,6 +141,11 @@ class GameBatch:
     def follower_observation(self) -> Tensor:
         """What the follower observes in each world state, [world] -> follower state."""
         return _observation(self.memory, self.rows, self.columns)[FOLLOWER]
+
+
+def _states(memory: Memory, opposing_actions: int, outcomes: int) -> int:
+    """Number of memory states a player can observe, the start included."""
+    return {"none": 1, "opponent": 1 + opposing_actions, "joint": 1 + outcomes}[memory]
 
 
 def _observation(memory: Memory, rows: int, columns: int) -> tuple[Tensor, Tensor]:
@@ -155,12 +161,16 @@ def _observation(memory: Memory, rows: int, columns: int) -> tuple[Tensor, Tenso
     return last_column.masked_fill(start, 0), last_row.masked_fill(start, 0)
 
 
-@lru_cache(maxsize=64)
 def all_tables(states: int, actions: int) -> Tensor:
     """Every deterministic table [table, state] -> action, in lexicographic order (state 0 most significant).
 
-    The tensor is shared between callers: it is not to be written to.
+    The tensor is shared between callers on one device: it is not to be written to.
     """
+    return _all_tables(states, actions, torch.get_default_device())
+
+
+@lru_cache(maxsize=64)
+def _all_tables(states: int, actions: int, _device: torch.device) -> Tensor:
     return torch.tensor(list(itertools.product(range(actions), repeat=states)), dtype=torch.int64)
 
 

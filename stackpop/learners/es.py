@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from types import ModuleType
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from stackpop.arrays import array_of, library_of, row_order, running_largest, tensor_of
 from stackpop.learners.adam import Adam, spread
 from stackpop.learners.batch import Batch
 from stackpop.learners.streams import Phase, Streams
@@ -84,14 +86,15 @@ def centred_ranks(returns: Tensor) -> Tensor:
 
     That rank is (how many are less - how many are greater) / 2 (envs - 1).
     """
-    order = torch.from_numpy(np.argsort(returns.numpy(), axis=1))  # faster than torch's
-    ordered = returns.gather(1, order).numpy()
-    less, greater = _different_before(ordered), _different_before(ordered[:, ::-1])[:, ::-1]
-    ranks = torch.from_numpy((less - greater) / (2 * (returns.shape[1] - 1)))
+    xp, order = library_of(returns), row_order(returns)
+    ordered = array_of(returns.gather(1, order))
+    less, greater = _different_before(xp, ordered), xp.flip(_different_before(xp, xp.flip(ordered, (1,))), (1,))
+    ranks = tensor_of(less - greater).double() / (2 * (returns.shape[1] - 1))
     return torch.empty_like(ranks).scatter_(1, order, ranks)
 
 
-def _different_before(ordered: np.ndarray) -> np.ndarray:
-    """How many of the ordered numbers [run, env] stand before the first that equals this one."""
-    firsts = (ordered[:, 1:] != ordered[:, :-1]) * np.arange(1, ordered.shape[1])
-    return np.maximum.accumulate(np.pad(firsts, ((0, 0), (1, 0))), axis=1)
+def _different_before(xp: ModuleType, ordered: Any) -> Any:
+    """How many of the ordered numbers [run, env] stand before the first that equals this one, arrays of the library."""
+    firsts = xp.zeros(ordered.shape, dtype=xp.int64)
+    firsts[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]) * xp.arange(1, ordered.shape[1])
+    return running_largest(firsts)

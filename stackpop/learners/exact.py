@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from stackpop.arrays import HOST
 from stackpop.equilibria import best_responses
 from stackpop.games import Game, all_tables
 from stackpop.settings import Settings
@@ -22,6 +23,7 @@ class ExactSettings(Settings):
 
 
 def exact_replies(game: Game) -> Tensor:
-    """Best responses to every leader table: actions [context, follower_state]."""
-    tables = all_tables(game.follower_states, game.columns)
-    return tables[torch.from_numpy(best_responses(game).response)]
+    """Best responses to every leader table: actions [context, follower_state], on the CPU."""
+    with HOST:
+        tables = all_tables(game.follower_states, game.columns)
+        return tables[torch.from_numpy(best_responses(game).response)]

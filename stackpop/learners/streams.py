@@ -10,6 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stackpop.arrays import tensor_of
+from stackpop.learners.philox import DevicePhilox
+
+NUMPY_DEVICES = frozenset({"cpu"})  # where NumPy draws; a test empties it to try the other way without a GPU
+SMALLEST_UNIFORM = 2.0**-54  # stands in for 0, whose normal quantile is -inf
+
 
 class Phase(IntEnum):
     """What a stream is for. The numbers are part of every result: never renumber, only append."""
@@ -33,23 +39,58 @@ class Streams:
 
     Runs of one seed draw the same numbers whatever else differs between them (common random numbers),
     so comparisons along any axis are paired by seed; within a pack each such stream is drawn once.
+
+    The numbers are made on the device where tensors are made when the streams begin. Uniform ones are the same on all
+    devices, bit for bit; normal ones are NumPy's on the CPU, and elsewhere quantiles of the uniform ones.
     """
 
     def __init__(self, seeds: Sequence[int], phase: Phase) -> None:
         distinct, rows = np.unique(np.asarray(seeds, dtype=np.uint64), return_inverse=True)
-        keys = [np.array([seed, int(phase)], dtype=np.uint64) for seed in distinct]
-        self._generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
-        self._rows = torch.from_numpy(rows)
+        keys = [(int(seed), int(phase)) for seed in distinct]
+        by_numpy = torch.get_default_device().type in NUMPY_DEVICES
+        self._source: _NumPyPhilox | _Quantiles = _NumPyPhilox(keys) if by_numpy else _Quantiles(DevicePhilox(keys))
+        self._rows = tensor_of(rows)
 
     def uniform(self, *shape: int) -> Tensor:
         """The next uniform numbers in [0, 1) of every run: [run, *shape]."""
-        size = math.prod(shape)
-        return self._spread(np.stack([g.random(size) for g in self._generators]), shape)
+        return self._spread(self._source.uniform(math.prod(shape)), shape)
 
     def normal(self, *shape: int) -> Tensor:
         """The next standard normal numbers of every run: [run, *shape]."""
-        size = math.prod(shape)
-        return self._spread(np.stack([g.standard_normal(size) for g in self._generators]), shape)
+        return self._spread(self._source.normal(math.prod(shape)), shape)
 
-    def _spread(self, drawn: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-        return torch.from_numpy(drawn)[self._rows].view(len(self._rows), *shape)
+    def _spread(self, drawn: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return drawn[self._rows].view(len(self._rows), *shape)
+
+
+class _NumPyPhilox:
+    """Numbers of each key, [key, number], by NumPy's generators."""
+
+    def __init__(self, keys: Sequence[tuple[int, int]]) -> None:
+        words = (np.array(key, dtype=np.uint64) for key in keys)
+        self._generators = [np.random.Generator(np.random.Philox(key=key)) for key in words]
+
+    def uniform(self, size: int) -> Tensor:
+        return torch.from_numpy(np.stack([g.random(size) for g in self._generators]))
+
+    def normal(self, size: int) -> Tensor:
+        return torch.from_numpy(np.stack([g.standard_normal(size) for g in self._generators]))
+
+
+class _Quantiles:
+    """Numbers of each key, [key, number]; a normal one takes the place of one uniform number in the stream."""
+
+    def __init__(self, uniforms: DevicePhilox) -> None:
+        self._uniforms = uniforms
+
+    def uniform(self, size: int) -> Tensor:
+        return self._uniforms.uniform(size)
+
+    def normal(self, size: int) -> Tensor:
+        return normal_quantiles(self._uniforms.uniform(size))
+
+
+def normal_quantiles(uniforms: Tensor) -> Tensor:
+    """Standard normal numbers, by inversion of uniform ones in [0, 1)."""
+    quantiles: Tensor = torch.special.ndtri(uniforms.clamp_min(SMALLEST_UNIFORM))
+    return quantiles

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from stackpop.devices import DEVICES, Device
 from stackpop.errors import SpecError, did_you_mean, explain
 from stackpop.games import Game
 from stackpop.spec.check_axes import axis_values, raw_axes
@@ -25,7 +26,7 @@ from stackpop.spec.sweep import SweepSpec
 
 Overrides = Mapping[str, object] | Sequence[str]
 
-_OWN = ("name", "description", "payoffs", "axes", "claims", "search", "cluster")
+_OWN = ("name", "description", "device", "payoffs", "axes", "claims", "search", "cluster")
 _KEYS = {*_OWN, *(axis.partition(".")[0] for axis in AXES)}
 
 
@@ -119,8 +120,8 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
     search = checked_search(document, space, kinds)
     claims = checked_claims(document, axes, search)
     cluster = checked_cluster(document, ("cluster",)) if "cluster" in document.value else None
-    name, description = _name(document, default_name), _description(document)
-    sweep = SweepSpec(name, description, axes, games, settings, claims, search, cluster)
+    name, description, device = _name(document, default_name), _description(document), _device(document)
+    sweep = SweepSpec(name, description, axes, games, settings, claims, search, cluster, device)
     if not document.problems:
         check_conflicts(document, sweep)
     return sweep
@@ -140,6 +141,16 @@ def _name(document: Document, default: str) -> str:
     advice = "set `name` to such a word"
     document.refuse(("name",), expected="a word of letters, digits and . _ -", got=shown(name), remedy=advice)
     return ""
+
+
+def _device(document: Document) -> Device:
+    given = document.value.get("device", "cpu")
+    for device in DEVICES:
+        if given == device:
+            return device
+    advice = "cuda is a GPU, and auto is one wherever there is one"
+    document.refuse(("device",), expected="cpu, cuda or auto", got=shown(given), remedy=advice)
+    return "cpu"
 
 
 def _description(document: Document) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from stackpop.devices import Device
 from stackpop.games import MATRICES, Game, Payoffs
 from stackpop.learners import ContextualSettings
 from stackpop.settings import Settings
@@ -31,6 +32,7 @@ class SweepSpec:
     claims: what the results should show. No run depends on them, so they may change as they will.
     search: settings that are neither, but tried at values of its own choosing along the dim `trial`.
     cluster: where its tasks run, if the file says so. No run depends on it either.
+    device: where the trainings are computed, see `stackpop.devices`. No name of a run depends on it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class SweepSpec:
     claims: tuple[Claim, ...] = ()
     search: SearchSpec | None = None
     cluster: ClusterSpec | None = None
+    device: Device = "cpu"
 
     @cached_property
     def text(self) -> str:
@@ -132,7 +135,7 @@ class SweepSpec:
         """Dotted name -> value of every setting that does not vary and shapes results, defaults included.
 
         Where an axis chooses a section's kind, the names carry it: `leader[pg].lr`. The payoffs of games that the
-        file itself defines are under `payoffs.<label>`.
+        file itself defines are under `payoffs.<label>`. A device other than the CPU is among them.
         """
         fixed: dict[str, Any] = {f"payoffs.{label}": _lists(payoffs) for label, payoffs in self._own_games().items()}
         for section in self.settings:
@@ -146,6 +149,7 @@ class SweepSpec:
                         and not is_as_before(values, key)
                     ):
                         fixed[join_name(prefix, key)] = values[key]
+        fixed |= self._device
         return fixed if self.search is None else {**fixed, **self.search.fixed}
 
     @cached_property
@@ -176,7 +180,7 @@ class SweepSpec:
 
     def to_yaml(self) -> str:
         """YAML text; `parse_sweep` gives an equal sweep back."""
-        top: dict[str, Any] = {"name": self.name, "description": self.description}
+        top: dict[str, Any] = {"name": self.name, "description": self.description, **self._device}
         own = {label: _lists(payoffs) for label, payoffs in self._own_games().items()}
         sections = {key: dict(values) for key, values in self.settings.items() if key}
         axes = {axis: list(values) for axis, values in self.axes.items()}
@@ -185,6 +189,11 @@ class SweepSpec:
         search = {} if self.search is None else {"search": self.search.as_yaml()}
         cluster = {} if self.cluster is None else {"cluster": self.cluster.plain()}
         return dump({**top, **payoffs, **self.settings[""], **sections, **search, **swept, **claims, **cluster})
+
+    @property
+    def _device(self) -> dict[str, str]:
+        """The device by its key, unless it is the one that all sweeps had before there was a choice."""
+        return {} if self.device == "cpu" else {"device": self.device}
 
     @cached_property
     def _varied(self) -> frozenset[str]:

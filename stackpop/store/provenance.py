@@ -20,6 +20,7 @@ from stackpop.store.schema import FOLLOWERS, SCHEMA_VERSION
 
 _PACKAGES = ("stackpop", "numpy", "torch", "dask", "zarr", "xarray")
 _ABSENT = "nothing"
+_IMPLIED = {"device": "cpu"}  # settings that are left out where they have these values
 
 
 def group_attributes(spec: Sweep, stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -92,8 +93,8 @@ def check_comparable(
         for group, dims in wanted_dims.items()
         if group in stored_dims and stored_dims[group] != tuple(dims)
     ]
-    old = json.loads(attributes["settings"])
-    new = json.loads(json.dumps(dict(spec.fixed)))
+    old = {**_IMPLIED, **json.loads(attributes["settings"])}
+    new = {**_IMPLIED, **json.loads(json.dumps(dict(spec.fixed)))}
     for key in sorted(old.keys() | new.keys()):
         before, after = (json.dumps(side[key], sort_keys=True) if key in side else _ABSENT for side in (old, new))
         if before != after and not (_ABSENT in (before, after) and _belongs_to_a_label(key)):

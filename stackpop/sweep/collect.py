@@ -130,13 +130,16 @@ class Collector:
             pack = self._trials.next_pack()
         return pack
 
-    def _submit(self, kind: str, labels: Sequence[str], content: str, function: Any, *args: Any) -> Future[Any]:
-        """One task, under a key that a person can read on the dashboard."""
+    def _submit(
+        self, kind: str, labels: Sequence[str], content: str, function: Any, *args: Any, training: bool = True
+    ) -> Future[Any]:
+        """One task, under a key that a person can read on the dashboard; trainings go where the GPUs are."""
         self._serial += 1
         more = f"+{len(labels) - 1}" if len(labels) > 1 else ""
         # A key names one submission: a task that is tried again must not meet its own lost future.
         key = f"{kind}-{labels[0]}{more}-{content}-{self._serial}"  # see `task_prefixes`
-        return self._client.submit(function, *args, key=key, pure=False)
+        resources = self._workers.resources if training else {}
+        return self._client.submit(function, *args, key=key, pure=False, resources=resources)
 
     def _watch(self, task: Task) -> None:
         self._tasks[str(task.future.key)] = task
@@ -144,7 +147,8 @@ class Collector:
 
     def _submit_game(self, index: Index, attempt: int) -> None:
         label, game = self._game(index)
-        self._watch(SolveTask(self._submit("solve", [label], game.memory, solve_game, game), index, attempt))
+        future = self._submit("solve", [label], game.memory, solve_game, game, training=False)
+        self._watch(SolveTask(future, index, attempt))
 
     def _game(self, index: Index) -> tuple[str, Game]:
         spec = self._plan.spec
@@ -156,7 +160,9 @@ class Collector:
         specs = [spec for _, spec in pack]
         trained = self._trained_followers(pack)
         labels = [spec.label for spec in specs]
-        future = self._submit("leader", labels, specs[0].run_id, train_leader_pack, specs, trained)
+        future = self._submit(
+            "leader", labels, specs[0].run_id, train_leader_pack, specs, trained, self._plan.spec.device
+        )
         for index, _ in pack:
             self._writer.leaders.mark_running(index)
         self.progress.in_flight += len(pack)
@@ -182,7 +188,9 @@ class Collector:
     def _submit_followers(self, pack: FollowerPack) -> None:
         specs = [spec for _, spec in pack]
         labels = [spec.label for spec in specs]
-        future = self._submit("follower", labels, specs[0].follower_id, train_follower_pack, specs)
+        future = self._submit(
+            "follower", labels, specs[0].follower_id, train_follower_pack, specs, self._plan.spec.device
+        )
         self._followers.started([index for index, _ in pack], future)
         self._watch(FollowerTask(future, pack))
 

@@ -94,7 +94,9 @@ def execute(
     path, cluster = options.store_path(spec), options.cluster.over(spec.cluster)
     check_installed(spec)
     if client is None and not store_exists(path):
-        check_available(cluster)  # first, for a cluster that cannot be had must leave no empty store behind
+        check_available(
+            cluster, spec.device
+        )  # first, for a cluster that cannot be had must leave no empty store behind
     with ResultsWriter(path, spec) as writer:
         plan = survey(spec, options, writer, threads=1)
         if not len(plan.pending) and not writer.missing_ground_truth():
@@ -102,7 +104,7 @@ def execute(
             return Progress(plan, plan.done, plan.failed)
         if client is not None:
             return _execute_on(Connection(client, Supply()), spec, options, writer, watcher)
-        with connect(cluster, task_prefixes(spec)) as own:
+        with connect(cluster, task_prefixes(spec), spec.device) as own:
             return _execute_on(own, spec, options, writer, watcher)
 
 
@@ -125,7 +127,7 @@ def _execute_on(
     client, supply = connection.client, connection.supply
     if supply.warning:
         watcher.warn(supply.warning)
-    workers = Workers(client, supply)
+    workers = Workers(client, supply, spec.device)
     threads = workers.wait(watcher.waiting)
     plan = survey(spec, options, writer, threads=max(threads, workers.threads_to_come))
     watcher.announce(plan, dashboard(client))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 
+from stackpop.devices import Device
 from stackpop.errors import explain
 from stackpop.games import Game
 from stackpop.results import TrainingResult
@@ -35,17 +36,17 @@ def solve_game(game: Game) -> dict[str, float]:
     }
 
 
-def train_follower_pack(specs: Sequence[FollowerSpec]) -> FollowerResults:
-    """Train followers of one shape."""
+def train_follower_pack(specs: Sequence[FollowerSpec], device: Device) -> FollowerResults:
+    """Train followers of one shape on a device."""
     _prepare_worker()
     from stackpop.training import train_followers
 
-    results = train_followers(specs)
+    results = train_followers(specs, device)
     return {spec.follower_id: _signed(result) for spec, result in zip(specs, results, strict=True)}
 
 
-def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResults]) -> Stacks:
-    """Train leaders of one shape against their trained followers; results in the order of `specs`.
+def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResults], device: Device) -> Stacks:
+    """Train leaders of one shape on a device, against their trained followers; results in the order of `specs`.
 
     A leader whose follower failed fails with it, one whose follower is worse than `max_regret` is blocked, and the
     others go on.
@@ -57,7 +58,7 @@ def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResult
     refused = [_refusal(spec, followers) for spec in specs]
     sound = [spec for spec, refusal in zip(specs, refused, strict=True) if refusal is None]
     trained_ones = {key: learned(result.arrays) for key, result in followers.items() if not result.failed}
-    results = iter(train_leaders(sound, trained_ones) if sound else ())
+    results = iter(train_leaders(sound, trained_ones, device) if sound else ())
     return stacked([_signed(refusal or next(results)) for refusal in refused])
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stackpop.arrays import host_array
+from stackpop.devices import Device
 from stackpop.equilibria import judges_all
 from stackpop.evaluation import ExactValues, blocks, mean_return
 from stackpop.games import FOLLOWER, GameBatch, all_tables, table_returns
@@ -29,7 +31,7 @@ MOST_WASTED = 32  # updates that an early stop may come too late, since many upd
 LEARNED = ("follower_logits", "follower_parameters")
 
 
-def train_followers(specs: Sequence[FollowerSpec]) -> list[TrainingResult]:
+def train_followers(specs: Sequence[FollowerSpec], device: Device = "cpu") -> list[TrainingResult]:
     """Pretrain a pack of contextual followers against uniformly random leader tables.
 
     Results hold, along their own iteration axis, `follower_regret_sum` and `follower_regret_worst` (the
@@ -37,8 +39,11 @@ def train_followers(specs: Sequence[FollowerSpec]) -> list[TrainingResult]:
     mean over them), `follower_return_sampled` (of evaluation episodes of the stochastic follower) and
     `env_steps`; and what it `learned` and the number of `updates` made. Where the leader tables are too many to
     enumerate, a sample stands for them, and where best responses are too many to find, there are no regrets.
+
+    Raises:
+        ClusterError: the device is `cuda`, and there is none.
     """
-    return timed(_pretrain, specs)
+    return timed(_pretrain, specs, device)
 
 
 def learned(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -77,12 +82,13 @@ def _pretrain(specs: Sequence[FollowerSpec]) -> list[Arrays]:
         if not training.any():
             break
     learned[training] = follower.parameters[training]
-    steps = envs * games[0].episode_steps
+    steps, found = envs * games[0].episode_steps, host_array(learned)
+    by_name = {name: host_array(torch.cat([part[name] for part in parts], 1)) for name in parts[0]}
     return [
         {
-            **{name: torch.cat([part[name][row] for part in parts])[:n].numpy() for name in parts[0]},
+            **{name: values[row, :n] for name, values in by_name.items()},
             "env_steps": steps * np.arange(1, n + 1),
-            settings.stored_as: learned[row].numpy().copy(),
+            settings.stored_as: found[row].copy(),
             "updates": np.array(n),
         }
         for row, n in enumerate(updates.tolist())

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stackpop.arrays import host_array
+from stackpop.devices import Device
 from stackpop.learners import Batch, TabularQSettings, make_leaders
 from stackpop.results import TrainingResult
 from stackpop.spec import RunSpec
@@ -35,15 +37,20 @@ class Followers(Protocol):
         """Curves [run, post_iteration] of followers that train on against final leaders [run, 1, state, action]."""
 
 
-def train_leaders(specs: Sequence[RunSpec], trained: Mapping[str, np.ndarray]) -> list[TrainingResult]:
+def train_leaders(
+    specs: Sequence[RunSpec], trained: Mapping[str, np.ndarray], device: Device = "cpu"
+) -> list[TrainingResult]:
     """Train a pack of leaders, each against its frozen follower, then post-train the followers.
 
     trained: what each trained follower `learned`, by `follower_id`; runs whose oracle needs no training need none.
     Results hold the curves, policies and post-training curves by the store's names. Where the contexts are too many to
     enumerate, the curves of stochastic leaders are means over evaluation episodes, and those that nobody knows are
     left out.
+
+    Raises:
+        ClusterError: the device is `cuda`, and there is none.
     """
-    return timed(lambda pack: _train_leaders(pack, trained), specs)
+    return timed(lambda pack: _train_leaders(pack, trained), specs, device)
 
 
 def _train_leaders(specs: Sequence[RunSpec], trained: Mapping[str, np.ndarray]) -> list[Arrays]:
@@ -56,7 +63,8 @@ def _train_leaders(specs: Sequence[RunSpec], trained: Mapping[str, np.ndarray]) 
     curves["env_steps"] = (steps * torch.arange(1, policies.shape[1] + 1)).expand(len(specs), -1)
     curves["leader_policy"] = policies
     curves |= {f"post_{name}": curve for name, curve in followers.post_train(policies[:, -1:]).items()}
-    return [{name: values[row].numpy() for name, values in curves.items()} for row in range(len(specs))]
+    arrays = {name: host_array(values) for name, values in curves.items()}
+    return [{name: values[row] for name, values in arrays.items()} for row in range(len(specs))]
 
 
 def _followers(specs: Sequence[RunSpec], trained: Mapping[str, np.ndarray]) -> Followers:

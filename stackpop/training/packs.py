@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from stackpop.devices import Device, computing_on
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec
 
@@ -17,15 +18,28 @@ Arrays = dict[str, np.ndarray]
 Spec = TypeVar("Spec", RunSpec, FollowerSpec)
 
 
-def timed(train: Callable[[Sequence[Spec]], list[Arrays]], specs: Sequence[Spec]) -> list[TrainingResult]:
-    """Train a pack; what a single run gets wrong is its own error, and its neighbours go on without it."""
+def timed(
+    train: Callable[[Sequence[Spec]], list[Arrays]], specs: Sequence[Spec], device: Device
+) -> list[TrainingResult]:
+    """Train a pack on a device; what a single run gets wrong is its own error, and its neighbours go on without it.
+
+    Raises:
+        ClusterError: the device is `cuda`, and there is none.
+    """
+    with computing_on(device):
+        return _timed(train, specs)
+
+
+def _timed(train: Callable[[Sequence[Spec]], list[Arrays]], specs: Sequence[Spec]) -> list[TrainingResult]:
     started = time.time()
     try:
         with torch.inference_mode():
             arrays = train(specs)
     except Exception as error:  # whatever a run raises is recorded with the run
         if len(specs) > 1:
-            return [result for spec in specs for result in timed(train, [spec])]
+            # By halves, so that one run among thousands does not make thousands of packs.
+            half: int = len(specs) // 2
+            return [*_timed(train, specs[:half]), *_timed(train, specs[half:])]
         return [_result({}, f"{type(error).__name__}: {error}", started, 1)]
     return [_result(one, _not_finite(one), started, len(specs)) for one in arrays]
 

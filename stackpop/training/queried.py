@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stackpop.arrays import tensor_of
 from stackpop.evaluation import ExactValues, blocks, evaluate, sampled_returns
 from stackpop.games import GameBatch, table_index
 from stackpop.games.play import (
@@ -66,11 +67,11 @@ class QueriedFollowers:
         """The followers of a pack; learned: what each trained one learned, by `follower_id`."""
         trained = [follower.follower_id for spec in specs if (follower := spec.follower_spec())]
         if trained:
-            parameters = torch.stack([torch.from_numpy(learned[each]) for each in trained])
+            parameters = tensor_of(np.stack([learned[each] for each in trained]))
             game = GameBatch.of([spec.to_game() for spec in specs])
             return cls(specs, None, make_followers(_trained_settings(specs), parameters, game))
         compute = lru_cache(maxsize=None)(COMPUTED_ORACLES[type(specs[0].follower)])  # each distinct game once
-        return cls(specs, torch.stack([compute(spec.to_game()) for spec in specs]), None)
+        return cls(specs, tensor_of(torch.stack([compute(spec.to_game()) for spec in specs])), None)
 
     def _all_replies(self, follower: ContextualFollower) -> Tensor:
         """Greedy actions in every context, [run, context, follower_state]."""

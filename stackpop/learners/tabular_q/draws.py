@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from stackpop.games import GameBatch
+from stackpop.learners.streams import normal_quantiles
 from stackpop.learners.tabular_q.settings import TabularQSettings
 
 INIT_SD = 0.01
-SMALLEST_UNIFORM = 2.0**-54  # stands in for 0, whose normal quantile is -inf
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,10 @@ class Draws:
         leader, exploration, init = uniforms.split(Draws.sizes(game, settings), -1)
         cells = game.follower_states, game.columns
         if settings.exploration == "parameter_noise":
-            exploration = _normal(exploration).unflatten(-1, (settings.games, *cells))
-        return Draws(leader, exploration, _normal(init).unflatten(-1, cells) if settings.init == "normal" else init)
-
-
-def _normal(uniforms: Tensor) -> Tensor:
-    """Standard normal numbers, by inversion."""
-    quantiles: Tensor = torch.special.ndtri(uniforms.clamp_min(SMALLEST_UNIFORM))
-    return quantiles
+            exploration = normal_quantiles(exploration).unflatten(-1, (settings.games, *cells))
+        return Draws(
+            leader, exploration, normal_quantiles(init).unflatten(-1, cells) if settings.init == "normal" else init
+        )
 
 
 def fresh_tables(game: GameBatch, settings: TabularQSettings, draws: Draws) -> Tensor:

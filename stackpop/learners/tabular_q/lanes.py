@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stackpop.arrays import host_array, tensor_of
 from stackpop.games import FOLLOWER, GameBatch
 from stackpop.learners.tabular_q.draws import Draws
 from stackpop.learners.tabular_q.settings import TabularQSettings
@@ -22,7 +23,8 @@ class Lanes:
     What belongs to a lane stands in one flat array, lane after lane, and is looked up by its *place*: a world's
     is lane · worlds + world, a follower state's lane · follower_states + state.
 
-    Draws stay where they are until their game is played: they are most of the memory.
+    Draws stay where they are until their game is played: they are most of the memory. Play is NumPy's, on the CPU: of
+    a training on another device, what goes in is copied from there, and what comes out is copied back.
     """
 
     def __init__(
@@ -32,18 +34,18 @@ class Lanes:
         self._envs = envs = draws.leader.shape[1]
         self._row_count = game.rows
         thresholds = self._spread(_thresholds(game, leader).expand(-1, envs, -1, -1))
-        self._thresholds = thresholds.transpose(1, 2).flatten(2).numpy()  # [episode, row - 1, place]
-        self._payoffs = self._spread(_follower_payoffs(game).expand(-1, envs, -1))[0].flatten().numpy()  # [place]
-        self._leader, self._exploration = (self._spread(x).numpy() for x in (draws.leader, draws.exploration))
+        self._thresholds = host_array(thresholds.transpose(1, 2).flatten(2))  # [episode, row - 1, place]
+        self._payoffs = host_array(self._spread(_follower_payoffs(game).expand(-1, envs, -1))[0].flatten())  # [place]
+        self._leader, self._exploration = (host_array(self._spread(x)) for x in (draws.leader, draws.exploration))
         self._episodes, lanes, steps = self._leader.shape
-        self._tables = QTables(self._spread(tables)[0].numpy(), settings.alpha, settings.gamma)
+        self._tables = QTables(host_array(self._spread(tables)[0]), settings.alpha, settings.gamma)
         self._learned = np.empty((self._episodes, *self._tables.rows.shape))
         self._outcomes = np.empty((self._episodes, lanes, steps), dtype=np.int32)
         self._start = np.arange(lanes) * game.worlds
         self._first = self._start + 1  # place of the world after outcome 0
         states = torch.arange(lanes)[:, None] * game.follower_states + game.follower_observation
         # Under joint memory a world's place is its state's too: no look-up.
-        self._states = None if game.memory == "joint" else states.flatten().numpy()
+        self._states = None if game.memory == "joint" else host_array(states.flatten())
         # For one game [round, lane], and for one step [lane]; places of this step and of the next take turns.
         self._uniforms = np.empty((game.rounds, lanes))
         self._happened = np.empty((game.rounds, lanes), dtype=np.int64)
@@ -57,7 +59,7 @@ class Lanes:
 
     def _gather(self, by_lane: NDArray[Any], *shape: int) -> Tensor:
         """[episode, lane, ...] -> [run, env, *shape]."""
-        tensor = torch.from_numpy(by_lane)
+        tensor = tensor_of(by_lane)
         if self._settings.reset:
             return tensor.view(-1, self._envs, *shape)
         return tensor.view(self._envs, -1, *shape).transpose(0, 1).contiguous()
