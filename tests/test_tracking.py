@@ -476,7 +476,7 @@ def test_a_sweep_that_ends_early_takes_the_replay_with_it(
     mine = psutil.Process()
     with Tracking(str(store), "tensorboard") as tracking:
         tracking.report(progress)
-        (child,) = [one for one in mine.children() if "track" in command.command_line(one)]
+        (child,) = [one for one in mine.children() if "track" in command.command_line(one).split()]
     assert not child.is_running()
 
 
