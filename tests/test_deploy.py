@@ -15,7 +15,7 @@ import typer
 
 from manifests import FOLDER, ROOT, VARIANTS, Manifest, all_pods, containers, mistakes, of_kind, pods, render, tool
 from stackpop.cli import app
-from stackpop.cluster import DASK_SETTINGS
+from stackpop.cluster.connect import DASK_SETTINGS
 from stackpop.spec import load_sweep, parse_sweep
 from support import trained_store
 
