@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -229,10 +230,14 @@ def test_kinds_are_the_runs_that_can_share_a_pack(axes: dict[str, str]) -> None:
 def test_estimate_does_not_depend_on_the_order_of_an_axis(tmp_path: Path) -> None:
     text = TINY.replace("{updates: 4, batch_steps: 20, post_updates: 2}", "{}")
     found = [
-        estimate(sweep(text, axes__follower__oracle=order), SweepOptions(tmp_path / "s.zarr")).seconds
+        median(
+            estimate(sweep(text, axes__follower__oracle=order), SweepOptions(tmp_path / "s.zarr")).seconds
+            for _ in range(3)
+        )
         for order in ("[exact, contextual]", "[contextual, exact]")
     ]
-    assert max(found) < 3 * min(found)  # a follower takes a thousand updates, a leader four
+    # A follower takes a thousand updates, a leader four: to price one as the other would be wrong a hundredfold.
+    assert max(found) < 10 * min(found)
 
 
 def test_estimate_of_many_runs_makes_few_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
