@@ -78,7 +78,7 @@ class Proxy:
     heads: list[str] = field(default_factory=list)
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):  # noqa: N818 an answer that is wanted
     """The proxy answers 400, which no client tries again."""
 
 
@@ -126,7 +126,7 @@ def proxy(behind: str) -> Iterator[Proxy]:
             with suppress(OSError):  # who asked may be gone
                 self.wfile.write(b"" if self.command == "HEAD" else body)
 
-        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = pass_on  # noqa: N815
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = pass_on  # noqa: N815 names that http.server looks for
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -19,7 +19,8 @@ import pytest
 import torch
 
 import stackpop as package
-from command import TINY, Answer, scheduler, stackpop, started, until, worker
+from command import TINY, Answer, heeds, scheduler, stackpop, started, until, worker
+from stackpop import cli
 from stackpop.cli import main
 from stackpop.games import LEADER, MATRICES, Game, GameBatch, parse_payoffs, table_returns
 from stackpop.results import TrainingResult
@@ -586,6 +587,19 @@ def test_a_stranger_at_the_address(folder: Path) -> None:
     check_mistake(answer, "scheduler", address, "none answers")
     assert time.monotonic() - begun < 25
     assert not (folder / "new.zarr").exists()
+
+
+def test_a_signal_in_the_middle_of_an_import_ends_the_program(tmp_path: Path) -> None:
+    """An exception there makes compiled modules abort, so none is raised."""
+    (tmp_path / "slow.py").write_text("import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('raised')\n")
+    code = "import signal; from stackpop import cli; signal.signal(signal.SIGTERM, cli._interrupt); import slow"
+    with started(sys.executable, "-c", code, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        until(lambda: heeds(process, signal.SIGTERM))
+        time.sleep(0.3)
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, f"error: {cli.STOPPED}\n")
+    assert not out
 
 
 # ---------------------------------------------------------------- disks

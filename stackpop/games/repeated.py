@@ -241,9 +241,8 @@ def policy_table_returns(game: GameBatch, policy: Tensor) -> Tensor:
     later = game.columns ** max(1, game.follower_states - 1)  # how many differ after the start: those that come first
     after = torch.arange(game.rows)[:, None, None] + game.rows * tables.T  # [row, world, table] -> outcome
     place = after * later + torch.arange(len(tables)) % later  # in [outcome · later]
-    chance = (
-        policy.index_select(2, game.leader_observation).permute(3, 2, 0, 1).flatten(2)
-    )  # [row, world, run · policy]
+    chance = policy.index_select(2, game.leader_observation)  # [run, policy, world, row]
+    chance = chance.permute(3, 2, 0, 1).flatten(2)  # [row, world, run · policy]
     rewards = game.payoffs.permute(3, 2, 1, 0).flatten(1, 2).repeat_interleave(policies, -1).unsqueeze(2)
     value = torch.zeros(2, game.worlds - 1, later, runs * policies, dtype=policy.dtype)  # [player, outcome, later, ...]
     for _ in range(game.rounds - 1):
