@@ -41,7 +41,9 @@ def play_chain(behaviour: Tensor, uniforms: Tensor, pays: Tensor = PAYS) -> Batc
     second = sample_actions(behaviour.gather(2, there)[:, :, 0], uniforms[..., 1])
     state = torch.stack([torch.zeros_like(first), 1 + first], -1)
     action = torch.stack([first, second], -1)
-    return Batch(state, action, pays.expand(runs, envs, -1, -1).flatten(2).gather(2, state * ACTIONS + action))
+    return Batch.of(
+        state, action, ACTIONS, pays.expand(runs, envs, -1, -1).flatten(2).gather(2, state * ACTIONS + action)
+    )
 
 
 def learn_chain(leader: Learner, seeds: Sequence[int], envs: int, updates: int, spread: float = 0) -> None:

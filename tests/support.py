@@ -103,7 +103,7 @@ def random_batch(generator: torch.Generator, runs: int, episodes: int, states: i
     """Episodes of one decision each, with returns of the size of the paper's games: about 15, either way."""
     shape = runs, episodes, 1
     state, action = (torch.randint(most, shape, generator=generator) for most in (states, actions))
-    return Batch(state, action, 6 * torch.randn(shape, generator=generator, dtype=torch.float64))
+    return Batch.of(state, action, actions, 6 * torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
 def reinforce_by_autograd(logits: Tensor, lr: float, batches: Sequence[tuple[tuple[Tensor, ...], Tensor]]) -> Tensor:

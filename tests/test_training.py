@@ -284,7 +284,7 @@ def hand_made_episodes() -> tuple[GameBatch, LeaderEpisodes]:
     game = GameBatch.of([run_spec(game=HAND_MADE).to_game()])
     answers = torch.tensor([[[0, 1, 1], [1, 0, 0]]])
     # Episode 1 plays (1, 0), then (0, 1); episode 2 plays (0, 1), then (1, 1).
-    return game, LeaderEpisodes(answers, Rounds(game, torch.tensor([[[0, 2, 3], [0, 3, 4]]])))
+    return game, LeaderEpisodes(answers, Rounds.of(game, torch.tensor([[[0, 2, 3], [0, 3, 4]]])))
 
 
 def test_with_replay_only_the_query_answers_are_decisions() -> None:

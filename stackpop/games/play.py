@@ -1,16 +1,16 @@
 """Sampled play: many episodes of many runs, one tensor operation a round.
 
-All episodes of a pack stand side by side in one row. An episode's *place* is episode · worlds + world, the one number
-by which all that depends on its world state is looked up, and a *player* is a function (round, places) -> actions, both
-arrays [episode]. Tensors [run, env, step] that come from here are laid out step by step. Uniform random numbers come in
-as an argument, so play is a pure function and a run's episodes depend on nothing else.
+All episodes of a pack stand side by side in one row. An episode's *place* is run · worlds + world, the one number by
+which all that depends on its run and its world state is looked up, and a *player* is a function (round, places) ->
+actions, both arrays [episode]. Tensors [run, env, step] that come from here are laid out step by step, and are handled
+fastest so. Uniform random numbers come in as an argument, so play is a pure function and a run's episodes depend on
+nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.arrays import array_of
+from stackpop.arrays import array_of, tensor_of
 from stackpop.games.repeated import FOLLOWER, LEADER, GameBatch, table_index
 
 Player = Callable[[int, Any], Any]
@@ -28,51 +28,66 @@ Player = Callable[[int, Any], Any]
 class Rounds:
     """What happened in the rounds of an episode.
 
-    visited: [run, env, round + 1] world state before each round and after the last.
+    places: [round + 1, run, env] where each episode stood before each round and after the last.
     """
 
     game: GameBatch
-    visited: Tensor
+    places: Tensor
+
+    @staticmethod
+    def of(game: GameBatch, worlds: Tensor) -> Rounds:
+        """The rounds of world states [run, env, round + 1]."""
+        return Rounds(game, worlds.movedim(-1, 0) + _starts(game))
 
     @property
     def worlds(self) -> Tensor:
         """World state before each round: [run, env, round]."""
-        return self.visited[..., :-1]
+        return self._worlds(self.places[:-1])
 
-    @cached_property
+    @property
     def outcomes(self) -> Tensor:
         """Pair of actions a + rows·b of each round: [run, env, round]."""
-        return self.visited[..., 1:] - 1
+        return self._worlds(self.places[1:]) - 1
 
     @property
     def last_worlds(self) -> Tensor:
         """World state after the last round: [run, env, 1]."""
-        return self.visited[..., -1:]
+        return self._worlds(self.places[-1:])
 
-    @cached_property
+    @property
     def leader_rewards(self) -> Tensor:
         """Payoff to the leader, offset included: [run, env, round]."""
-        return self._rewards(LEADER)
+        return self._after(self.game.last_rewards[LEADER])
 
-    @cached_property
+    @property
     def follower_rewards(self) -> Tensor:
         """Payoff to the follower, offset included: [run, env, round]."""
-        return self._rewards(FOLLOWER)
+        return self._after(self.game.last_rewards[FOLLOWER])
 
     @property
     def leader_actions(self) -> Tensor:
         """What the leader did in each round: [run, env, round]."""
-        return look_up(torch.arange(self.game.rows).repeat(self.game.columns), self.outcomes)
+        return self._after(self.game.last_actions[LEADER])
 
     @property
     def follower_actions(self) -> Tensor:
         """What the follower did in each round: [run, env, round]."""
-        return look_up(torch.arange(self.game.columns).repeat_interleave(self.game.rows), self.outcomes)
+        return self._after(self.game.last_actions[FOLLOWER])
 
-    def _rewards(self, player: int) -> Tensor:
-        rewards = self.game.payoffs[..., player].transpose(1, 2).flatten()
-        first = torch.arange(self.game.runs) * (self.game.worlds - 1)
-        return look_up(rewards, self.outcomes + first[:, None, None])
+    def before(self, by_world: Tensor) -> Tensor:
+        """What a table [world] holds for the world state before each round: [run, env, round]."""
+        return self._look_up(by_world, self.places[:-1])
+
+    def _after(self, by_world: Tensor) -> Tensor:
+        """What a table [world] or [run, world] holds for the world state after each round: [run, env, round]."""
+        return self._look_up(by_world, self.places[1:])
+
+    def _look_up(self, by_world: Tensor, places: Tensor) -> Tensor:
+        by_place = by_world.expand(self.game.runs, -1).flatten()
+        return tensor_of(array_of(by_place).take(array_of(places))).movedim(0, -1)
+
+    def _worlds(self, places: Tensor) -> Tensor:
+        return (places - _starts(self.game)).movedim(0, -1)
 
 
 @dataclass(frozen=True)
@@ -87,11 +102,6 @@ class LeaderEpisodes:
     rounds: Rounds
 
 
-def look_up(values: Tensor, indices: Tensor) -> Tensor:
-    """values[indices] for values in one row; several times as fast, and laid out as the indices of [..., step] are."""
-    return values.index_select(0, in_a_row(indices)).view(indices.shape[-1:] + indices.shape[:-1]).movedim(0, -1)
-
-
 def in_a_row(x: Tensor) -> Tensor:
     """All numbers of [..., step], step by step: without a copy, where they are laid out so."""
     return x.movedim(-1, 0).flatten()
@@ -99,10 +109,8 @@ def in_a_row(x: Tensor) -> Tensor:
 
 def sample_actions(policy: Tensor, uniforms: Tensor) -> Tensor:
     """Actions by inversion of the cumulative policy: [..., action] and [...] -> [...] int64."""
-    action = torch.zeros(uniforms.shape, dtype=torch.int64)
-    for threshold in thresholds(policy):
-        action = action + (uniforms >= threshold)
-    return action
+    later = [uniforms >= threshold for threshold in thresholds(policy)]  # than action 0, than action 1, ...
+    return sum(later[1:], start=later[0].long()) if later else torch.zeros(uniforms.shape, dtype=torch.int64)
 
 
 def thresholds(policy: Tensor) -> list[Tensor]:
@@ -110,27 +118,47 @@ def thresholds(policy: Tensor) -> list[Tensor]:
     return list(accumulate(policy.unbind(-1)[:-1], torch.add))
 
 
-def by_table(tables: Tensor, observation: Tensor) -> Player:
-    """A player that follows deterministic tables [run, env, state] of its observation [world] -> state."""
-    by_place = _by_place(tables, observation, tables.shape[1])
-    return lambda _, places: by_place.take(places)
+def by_table(tables: Tensor, observation: Tensor, chosen: Tensor | None = None) -> Player:
+    """A player that follows deterministic tables [run, table, state] of its observation [world] -> state.
 
-
-def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor) -> Player:
-    """A player that samples from a policy [run, env, state, action] with uniforms [run, env, round].
-
-    The policy's `env` axis may have length 1: one policy for all episodes of a run.
+    chosen: [run, env] which of its run's tables each episode follows. Without it, that is the run's only one, or the
+    episodes have one each.
     """
-    envs = uniforms.shape[1]
-    by_place = [_by_place(threshold, observation, envs) for threshold in thresholds(policy)]
+    at = _lookup(tables, observation, chosen)
+    by_place = _by_place(tables, observation)
+    return lambda _, places: by_place.take(at(places))
+
+
+def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor, chosen: Tensor | None = None) -> Player:
+    """A player that samples from policies [run, table, state, action] with uniforms [run, env, round].
+
+    chosen: as of `by_table`.
+    """
+    at = _lookup(policy, observation, chosen)
+    by_place = [_by_place(threshold, observation) for threshold in thresholds(policy)]
     draws = array_of(uniforms.movedim(-1, 0).flatten(1))  # [round, episode]
-    # The first threshold tells whether it is a later action than 0, and each further one adds 1 to that.
-    return lambda t, places: sum((draws[t] >= threshold.take(places) for threshold in by_place), start=0)
+
+    def act(t: int, places: Any) -> Any:
+        here, drawn = at(places), draws[t]
+        later = [drawn >= threshold.take(here) for threshold in by_place]  # than action 0, than action 1, ...
+        return later[0] if len(later) == 1 else sum(later)
+
+    return act
 
 
-def _by_place(by_state: Tensor, observation: Tensor, envs: int) -> Any:
-    """[run, env or 1, state] -> array [place]."""
-    return array_of(by_state.index_select(-1, observation).expand(-1, envs, -1).flatten())
+def _by_place(by_state: Tensor, observation: Tensor) -> Any:
+    """[run, table, state] -> array [run · table · world]."""
+    return array_of(by_state.index_select(-1, observation).flatten())
+
+
+def _lookup(tables: Tensor, observation: Tensor, chosen: Tensor | None) -> Callable[[Any], Any]:
+    """From places of episodes to the places of their tables' entries in an array [run · table · world]."""
+    runs, count = tables.shape[:2]
+    if count == 1:
+        return lambda places: places
+    which = torch.arange(count) if chosen is None else chosen
+    shift = array_of((which + (count - 1) * torch.arange(runs)[:, None]).mul_(len(observation)).flatten())
+    return lambda places: places + shift
 
 
 def informed_follower(game: GameBatch, replies: Tensor, answers: Tensor) -> Player:
@@ -138,8 +166,7 @@ def informed_follower(game: GameBatch, replies: Tensor, answers: Tensor) -> Play
 
     replies: [run, context, follower_state] actions; answers: [run, env, leader_state] actions.
     """
-    tables = at_context(replies, table_index(answers, game.rows))
-    return by_table(tables, game.follower_observation)
+    return by_table(replies, game.follower_observation, table_index(answers, game.rows))
 
 
 def play_rounds(game: GameBatch, envs: int, leader: Player, follower: Player) -> Rounds:
@@ -150,16 +177,21 @@ def play_rounds(game: GameBatch, envs: int, leader: Player, follower: Player) ->
 
 def play_on(game: GameBatch, worlds: Tensor, leader: Player, follower: Player, rounds: range) -> Rounds:
     """Play some rounds of episodes that stand at world states [run, env, 1]."""
-    runs, envs, _ = worlds.shape
-    start = torch.arange(0, runs * envs * game.worlds, game.worlds)  # place of each episode's first world state
-    visited = torch.empty(len(rounds) + 1, runs * envs, dtype=torch.int64)
-    places, first_outcome = array_of(visited), array_of(start + 1)
-    places[0] = array_of(worlds.flatten() + start)
+    visited = torch.empty(len(rounds) + 1, worlds[..., 0].numel(), dtype=torch.int64)
+    visited[0] = (worlds[..., 0] + _starts(game)).flatten()
+    first_outcome = array_of((torch.zeros_like(worlds[..., 0]) + _starts(game) + 1).flatten())
+    places = array_of(visited)
     for step, t in enumerate(rounds):
-        here = places[step]
-        places[step + 1] = first_outcome + leader(t, here) + game.rows * follower(t, here)
-    visited -= start
-    return Rounds(game, visited.view(-1, runs, envs).movedim(0, -1))
+        here, then = places[step], places[step + 1]
+        then[:] = first_outcome
+        then += game.rows * follower(t, here)
+        then += leader(t, here)
+    return Rounds(game, visited.view(-1, *worlds.shape[:2]))
+
+
+def _starts(game: GameBatch) -> Tensor:
+    """The place of each run's first world state, [run, 1]."""
+    return torch.arange(0, game.runs * game.worlds, game.worlds)[:, None]
 
 
 def play_leader(game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool) -> LeaderEpisodes:
@@ -209,8 +241,3 @@ def returns_to_go(rewards: Tensor) -> Tensor:
     for step in reversed(range(len(by_step) - 1)):
         by_step[step] += by_step[step + 1]
     return to_go.movedim(0, -1)
-
-
-def in_sequence(*parts: Tensor) -> Tensor:
-    """Steps after steps: tensors [run, env, step] as one, laid out step by step."""
-    return torch.cat([part.movedim(-1, 0) for part in parts]).movedim(0, -1)

@@ -142,6 +142,21 @@ class GameBatch:
         """What the follower observes in each world state, [world] -> follower state."""
         return _observation(self.memory, self.rows, self.columns)[FOLLOWER]
 
+    @cached_property
+    def last_rewards(self) -> tuple[Tensor, Tensor]:
+        """What leader and follower were paid in the round that led to each world state, two tensors [run, world].
+
+        At the start, before any round, that is 0.
+        """
+        by_outcome = self.payoffs.transpose(1, 2).flatten(1, 2)  # [run, outcome, player]
+        leader, follower = torch.nn.functional.pad(by_outcome, (0, 0, 1, 0)).unbind(-1)
+        return leader.contiguous(), follower.contiguous()
+
+    @cached_property
+    def last_actions(self) -> tuple[Tensor, Tensor]:
+        """What leader and follower did in the round that led to each world state: two of [world], 0 at the start."""
+        return _last_actions(self.rows, self.columns)
+
 
 def _states(memory: Memory, opposing_actions: int, outcomes: int) -> int:
     """Number of memory states a player can observe, the start included."""
@@ -151,14 +166,19 @@ def _states(memory: Memory, opposing_actions: int, outcomes: int) -> int:
 def _observation(memory: Memory, rows: int, columns: int) -> tuple[Tensor, Tensor]:
     """Leader's and follower's observation of each world state, two tensors [world]."""
     worlds = torch.arange(1 + rows * columns)
-    last_row = 1 + (worlds - 1) % rows
-    last_column = 1 + (worlds - 1) // rows
-    start = worlds == 0
     if memory == "none":
         return torch.zeros_like(worlds), torch.zeros_like(worlds)
     if memory == "joint":
         return worlds, worlds
-    return last_column.masked_fill(start, 0), last_row.masked_fill(start, 0)
+    last_row, last_column = _last_actions(rows, columns)
+    begun = (worlds > 0).long()
+    return last_column + begun, last_row + begun
+
+
+def _last_actions(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Leader's and follower's action in the round that led to each world state, [world] each; 0 at the start."""
+    last_outcome = (torch.arange(1 + rows * columns) - 1).clamp_min(0)
+    return last_outcome % rows, last_outcome // rows
 
 
 def all_tables(states: int, actions: int) -> Tensor:

@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from stackpop.games import Game, GameBatch
-from stackpop.games.play import at_context, in_a_row
+from stackpop.games.play import at_context
 from stackpop.learners.adam import Adam, spread
 from stackpop.learners.networks import (
     NetworkSettings,
@@ -91,8 +91,11 @@ class ContextualFollower(Protocol):
     def replies_at(self, contexts: Tensor) -> Tensor:
         """Greedy actions in some contexts, of equal ones the first: [run, env, state]."""
 
-    def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
-        """One REINFORCE update: contexts of a batch; state, action, return_to_go [run, env, round]."""
+    def update(self, contexts: Tensor, decision: Tensor, return_to_go: Tensor) -> None:
+        """One REINFORCE update: contexts of a batch; decision, return_to_go [run, env, round].
+
+        A decision is the number state · actions + action.
+        """
 
 
 class ContextualTables:
@@ -125,12 +128,13 @@ class ContextualTables:
         return at_context(first_of_largest(self.parameters), contexts)
 
     @np.errstate(all="ignore")  # as in PyTorch
-    def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
+    def update(self, contexts: Tensor, decision: Tensor, return_to_go: Tensor) -> None:
         """See `ContextualFollower`."""
-        rows = contexts[..., None] * self.parameters.shape[2] + state  # a row for each state in each context
-        returns = Cells(rows, action, self._logits.flatten(2).shape).sum(in_a_row(return_to_go))
+        first = contexts * self.parameters[0, 0].numel()  # each state in each context has cells of its own
+        cells = Cells(decision + first[..., None], self._logits.flatten(2).shape)
+        returns = cells.sum(return_to_go.movedim(-1, 0))
         policy = self.policy.movedim(-1, 0)
-        self._adam.gradient[:] = reinforce_gradient(policy, returns.view_as(policy), state[0].numel())
+        self._adam.gradient[:] = reinforce_gradient(policy, returns.view_as(policy), cells.decided)
         self._adam.step()
         self.policy = softmax(self.parameters)
 
@@ -167,13 +171,13 @@ class ContextualNetworks:
         return self._by_state(self._forward(contexts)[-1]).argmax(-1)
 
     @np.errstate(all="ignore")  # as in PyTorch
-    def update(self, contexts: Tensor, state: Tensor, action: Tensor, return_to_go: Tensor) -> None:
+    def update(self, contexts: Tensor, decision: Tensor, return_to_go: Tensor) -> None:
         """See `ContextualFollower`. Episodes take the place of a table's contexts; their logits are [run, env, ...]."""
         *fed, outputs = self._forward(contexts)
         policy = torch.softmax(self._by_state(outputs), -1)
         runs, envs, states, actions = policy.shape
         advantage = return_to_go - return_to_go.cumsum(1)[:, -1:] / envs
-        cells = ((torch.arange(envs)[:, None] * states + state) * actions + action).flatten(1)
+        cells = (torch.arange(0, policy[0].numel(), states * actions)[:, None] + decision).flatten(1)
         returns = sum_by_cell(cells, advantage.flatten(1), policy[0].numel()).view_as(policy)
         by_action = reinforce_gradient(policy.movedim(-1, 0), returns.movedim(-1, 0), cells.shape[1])
         by_output = by_action.movedim(0, -1).flatten(2)

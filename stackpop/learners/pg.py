@@ -10,7 +10,6 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
-from stackpop.games.play import in_a_row
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings
@@ -55,7 +54,8 @@ class PGLeader:
     @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
         """One REINFORCE update."""
-        returns = Cells(batch.state, batch.action, self._logits.shape).sum(in_a_row(batch.return_to_go))
-        self._gradient[:] = reinforce_gradient(self.policy.movedim(-1, 0), returns, batch.state[0].numel())
+        cells = Cells(batch.decision, self._logits.shape)
+        returns = cells.sum(batch.return_to_go.movedim(-1, 0))
+        self._gradient[:] = reinforce_gradient(self.policy.movedim(-1, 0), returns, cells.decided)
         self._functions.step()
         self.policy = softmax(self.logits)

@@ -12,7 +12,6 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from stackpop.arrays import array_of, library_of, tensor_of
-from stackpop.games.play import in_a_row
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings
@@ -71,9 +70,8 @@ class PPOLeader:
     @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
         """One PPO update on a batch: all epochs, then the adaptation of the KL coefficient."""
-        cells, returns = Cells(batch.state, batch.action, self._logits.shape), in_a_row(batch.return_to_go)
-        decided = batch.state[0].numel()
-        visits, totals = cells.sum() / decided, cells.sum(returns) / decided
+        cells, returns = Cells(batch.decision, self._logits.shape), batch.return_to_go.movedim(-1, 0)
+        visits, totals = cells.sum() / cells.decided, cells.sum(returns) / cells.decided
         visited = reduce(torch.add, visits)  # [run, state]
         by_value = self._value_loss(cells, returns, visited, reduce(torch.add, totals))
         gains, losses = self._advantages(cells, returns, visits, totals)
@@ -96,13 +94,12 @@ class PPOLeader:
         """Positive and negative advantages, summed by cell and divided by the number of all: [action, run, state] each.
 
         Advantages are returns minus values (GAE with lambda = gamma = 1), standardised over the batch.
-        visits, totals: number of decisions and sum of their returns, in the same way.
+        visits, totals: number of decisions and sum of their returns, in the same way. returns: [step, run, env].
         """
-        decided = len(returns) // len(self.values)
         baseline = self.values + _over_cells(totals - visits * self.values)
-        advantage = returns - cells.at(baseline.expand_as(visits))
-        deviation = _over_cells(cells.sum(advantage * advantage) / decided).sqrt().clamp_min(1e-4)
-        gains = cells.sum(advantage.clamp_min_(0)) / decided
+        advantage = returns - cells.at(baseline)
+        deviation = _over_cells(cells.sum(advantage * advantage) / cells.decided).sqrt().clamp_min(1e-4)
+        gains = cells.sum(advantage.clamp_min_(0)) / cells.decided
         return gains / deviation, (totals - visits * baseline - gains) / deviation
 
     def _adapt(self, divergence: Tensor) -> None:

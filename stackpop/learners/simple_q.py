@@ -77,9 +77,9 @@ class SimpleQLeader:
         """Remember a batch, as it was played, and make one gradient step on a minibatch of all that is remembered."""
         self.noise = adapted_noise(self.noise, self.q, self._perturbed, batch.state)
         if self._replay is None:
-            steps_to_come = self.settings.updates * batch.state[0].numel()
+            steps_to_come = self.settings.updates * batch.decision[0].numel()
             self._replay = Replay(len(self.q), min(self.settings.buffer, steps_to_come))
-        self._replay.append(transitions(batch, *self.q.shape[1:]), batch.reward.flatten(1))
+        self._replay.append(transitions(batch, self.q.shape[1]), batch.reward.flatten(1))
         if self._replay.appended >= self.settings.learning_starts:
             self._learn(*self._replay.sample(self._draws.uniform(self.settings.minibatch)))
         if self._replay.appended - self._refreshed >= self.settings.target_update:
@@ -124,13 +124,13 @@ class Replay:
         return self._transition.gather(1, slots), self._reward.gather(1, slots)
 
 
-def transitions(batch: Batch, states: int, actions: int) -> Tensor:
+def transitions(batch: Batch, states: int) -> Tensor:
     """The triple (state, action, next state) of each step as one number: [run, step] of all episodes in a row.
 
     It counts through states · actions · (states + 1) triples; the next state of an episode's last step is `states`.
     """
     following = torch.cat([batch.state[..., 1:], torch.full_like(batch.state[..., :1], states)], -1)
-    return ((batch.state * actions + batch.action) * (states + 1) + following).flatten(1)
+    return (batch.decision * (states + 1) + following).flatten(1)
 
 
 def adapted_noise(noise: Tensor, q: Tensor, perturbed: Tensor, state: Tensor) -> Tensor:

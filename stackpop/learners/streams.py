@@ -52,15 +52,13 @@ class Streams:
         self._rows = tensor_of(rows)
 
     def uniform(self, *shape: int) -> Tensor:
-        """The next uniform numbers in [0, 1) of every run: [run, *shape]."""
-        return self._spread(self._source.uniform(math.prod(shape)), shape)
+        """The next uniform numbers in [0, 1) of every run: [run, *shape], laid out along the last axis first."""
+        drawn = self._source.uniform(math.prod(shape)).view(-1, *shape).movedim(-1, 0).contiguous()
+        return drawn.index_select(1, self._rows).movedim(0, -1)
 
     def normal(self, *shape: int) -> Tensor:
         """The next standard normal numbers of every run: [run, *shape]."""
-        return self._spread(self._source.normal(math.prod(shape)), shape)
-
-    def _spread(self, drawn: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return drawn[self._rows].view(len(self._rows), *shape)
+        return self._source.normal(math.prod(shape))[self._rows].view(-1, *shape)
 
 
 class _NumPyPhilox:

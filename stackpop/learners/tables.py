@@ -6,7 +6,6 @@ sums per (state, action) alone, so the losses here take those sums instead of th
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from functools import reduce
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stackpop.games.play import in_a_row
+from stackpop.arrays import array_of, tensor_of
 
 INIT_SCALE = 0.01
 
@@ -25,33 +24,33 @@ class Cells:
     """The cell (action, run, state) of every decision in a batch: the losses here need no more than sums over these.
 
     Sums add step after step, and within a step env after env, so that a run's bits do not depend on the pack.
+
+    decided: the number of decisions of a run.
     """
 
-    def __init__(self, state: Tensor, action: Tensor, shape: Sequence[int]) -> None:
-        """Cells of decisions [run, env, step] in tables of a shape (action, run, state)."""
-        _, runs, states = self.shape = tuple(shape)
-        first = torch.arange(0, runs * states, states)[:, None, None]
-        self._layout = state.shape[-1], runs, state.shape[1]
-        self._index = in_a_row((action * (runs * states)).add_(first).add_(state))  # [decision]
+    def __init__(self, decision: Tensor, shape: Sequence[int]) -> None:
+        """Cells of decisions [run, env, step] in tables of a shape (action, run, state).
+
+        A decision is the number state · actions + action.
+        """
+        self._actions, self._runs, self._states = shape
+        size = self._states * self._actions
+        self._index = decision.movedim(-1, 0) + torch.arange(0, self._runs * size, size)[:, None]  # [step, run, env]
+        self.decided = decision[0].numel()
 
     def sum(self, weights: Tensor | None = None) -> Tensor:
-        """Sums of weights [decision], or how many decisions there are: [action, run, state]."""
-        parts = torch.ones((), dtype=torch.float64).expand(self._index.shape) if weights is None else weights
-        sums = torch.zeros(math.prod(self.shape), dtype=torch.float64)
-        return sums.scatter_add_(0, self._index, parts).view(self.shape)
+        """Sums of weights [step, run, env], or how many decisions there are: [action, run, state]."""
+        sums = torch.zeros(self._runs * self._states * self._actions, dtype=torch.float64)
+        parts = (
+            torch.ones((), dtype=torch.float64).expand(self._index.numel()) if weights is None else weights.flatten()
+        )
+        sums.scatter_add_(0, self._index.flatten(), parts)
+        return sums.view(self._runs, self._states, self._actions).movedim(-1, 0).contiguous()
 
-    def at(self, table: Tensor) -> Tensor:
-        """What tables [action, run, state] hold for each decision: [decision]."""
-        return table.flatten().index_select(0, self._index)
-
-    def range_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Each run's least and largest: [decision] -> two of [run, 1]."""
-        by_step = values.view(self._layout)
-        return by_step.amin((0, 2))[:, None], by_step.amax((0, 2))[:, None]
-
-    def by_run(self, values: Tensor) -> Tensor:
-        """Each run's decisions together: [decision] -> [run, step · env]."""
-        return values.view(self._layout).transpose(0, 1).flatten(1)
+    def at(self, by_state: Tensor) -> Tensor:
+        """What tables [run, state] hold for each decision: [step, run, env]."""
+        by_cell = by_state[..., None].expand(-1, -1, self._actions).flatten()
+        return tensor_of(array_of(by_cell).take(array_of(self._index)))
 
 
 def normalised_init(normals: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from stackpop.devices import Device
 from stackpop.equilibria import judges_all
 from stackpop.evaluation import ExactValues, blocks, mean_return
 from stackpop.games import FOLLOWER, GameBatch, all_tables, table_returns
-from stackpop.games.play import Rounds, by_policy, by_table, look_up, play_rounds, returns_to_go
+from stackpop.games.play import Rounds, by_policy, by_table, play_rounds, returns_to_go
 from stackpop.learners import (
     ContextualFollower,
     ContextualSettings,
@@ -119,8 +119,8 @@ def _evaluate(
 
 def learn(game: GameBatch, follower: ContextualFollower, contexts: Tensor, rounds: Rounds) -> None:
     """One follower update on episodes that were played in some contexts [run, env, ...]."""
-    states = look_up(game.follower_observation, rounds.worlds)
-    follower.update(contexts, states, rounds.follower_actions, returns_to_go(rounds.follower_rewards))
+    decision = rounds.before(game.columns * game.follower_observation) + rounds.follower_actions
+    follower.update(contexts, decision, returns_to_go(rounds.follower_rewards))
 
 
 def _table_draws(game: GameBatch, settings: ContextualSettings) -> int:

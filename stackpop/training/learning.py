@@ -39,7 +39,7 @@ class LearningFollowers:
         episodes = self._follower.play(behaviour, self._training.uniform(envs, self._follower.numbers))
         if not self._settings.reset:
             self._carried.append(episodes.tables[:, -1:])
-        return Batch(episodes.state, episodes.action, episodes.reward)
+        return Batch.of(episodes.state, episodes.action, self._game.rows, episodes.reward)
 
     def curves(self, policies: Tensor) -> dict[str, Tensor]:
         """Curves [run, iteration] of recorded policies [run, iteration, state, action].

@@ -16,15 +16,14 @@ from torch import Tensor
 
 from stackpop.arrays import tensor_of
 from stackpop.evaluation import ExactValues, blocks, evaluate, sampled_returns
-from stackpop.games import GameBatch, table_index
+from stackpop.games import GameBatch
 from stackpop.games.play import (
     LeaderEpisodes,
-    at_context,
+    Player,
     by_policy,
     by_table,
     committed_leader,
-    in_sequence,
-    look_up,
+    informed_follower,
     play_rounds,
     returns_to_go,
 )
@@ -77,18 +76,17 @@ class QueriedFollowers:
         """Greedy actions in every context, [run, context, follower_state]."""
         return follower.replies_at(follower.contexts(self._truth.answers[None]))
 
-    def _reply(self, answers: Tensor) -> Tensor:
-        """The frozen followers' replies [run, env, follower_state] to answers [run, env, leader_state]."""
+    def _informed(self, answers: Tensor) -> Player:
+        """The frozen followers as players that know the leader's answers [run, env, leader_state]."""
         if self._replies is None:
-            return _ask(self._follower, answers)
-        return at_context(self._replies, table_index(answers, self._game.rows))
+            return by_table(_ask(self._follower, answers), self._game.follower_observation)
+        return informed_follower(self._game, self._replies, answers)
 
     def play(self, behaviour: Tensor, envs: int) -> Batch:
         """The leaders' next training episodes, with what they play: [run, env or 1, state, action]."""
         uniforms = self._training.uniform(envs, self.episode_steps)
         answers, leader = committed_leader(self._game, behaviour, uniforms, replay=self._replay)
-        follower = by_table(self._reply(answers), self._game.follower_observation)
-        episodes = LeaderEpisodes(answers, play_rounds(self._game, envs, leader, follower))
+        episodes = LeaderEpisodes(answers, play_rounds(self._game, envs, leader, self._informed(answers)))
         return leader_batch(self._game, episodes, self._spec)
 
     def curves(self, policies: Tensor) -> dict[str, Tensor]:
@@ -175,12 +173,18 @@ def leader_batch(game: GameBatch, episodes: LeaderEpisodes, spec: RunSpec) -> Ba
     paid with the last answer.
     """
     rounds, answers = episodes.rounds, episodes.answers
-    asked = torch.arange(spec.leader_states - answers.shape[-1], spec.leader_states).expand_as(answers)
-    unpaid = torch.zeros(answers.shape, dtype=rounds.leader_rewards.dtype)
+    first, states, rewards = spec.leader_states - answers.shape[-1], spec.leader_states, rounds.leader_rewards
+    asked = answers + game.rows * torch.arange(first, states)
+    unpaid = torch.zeros(answers.shape, dtype=rewards.dtype)
     if spec.commitment == "replay":
-        unpaid[..., -1] = returns_to_go(rounds.leader_rewards)[..., 0]
-        return Batch(asked, answers, unpaid)
-    played = look_up(game.leader_observation, rounds.worlds), rounds.leader_actions, rounds.leader_rewards
+        unpaid[..., -1] = returns_to_go(rewards)[..., 0]
+        return Batch(asked, game.rows, unpaid)
+    played = rounds.before(game.rows * game.leader_observation) + rounds.leader_actions
     if spec.hidden_queries:
-        return Batch(*played)
-    return Batch(*map(in_sequence, (asked, answers, unpaid), played))
+        return Batch(played, game.rows, rewards)
+    return Batch(in_sequence(asked, played), game.rows, in_sequence(unpaid, rewards))
+
+
+def in_sequence(*parts: Tensor) -> Tensor:
+    """Steps after steps: tensors [run, env, step] as one, laid out step by step."""
+    return torch.cat([part.movedim(-1, 0) for part in parts]).movedim(0, -1)

@@ -32,7 +32,7 @@ def batches(settings: LeaderSettings, count: int) -> list[Batch]:
 def train(leader: Leader, settings: LeaderSettings, batches: Sequence[Batch]) -> None:
     for batch in batches:
         leader.behaviour(settings.episodes(1))
-        leader.update(Batch(batch.state.clone(), batch.action.clone(), batch.reward.clone()))
+        leader.update(Batch(batch.decision.clone(), ACTIONS, batch.reward.clone()))
 
 
 def check_probabilities(policy: torch.Tensor) -> None:
@@ -71,7 +71,7 @@ def test_a_bandit_of_one_state_is_learned(settings: LeaderSettings) -> None:
         draws = torch.rand(len(SEEDS), envs, 1, generator=generator, dtype=torch.float64)
         action = sample_actions(leader.behaviour(envs), draws)
         reward = pays.gather(1, action.flatten(1)).view_as(draws)
-        leader.update(Batch(torch.zeros_like(action), action, reward))
+        leader.update(Batch(action, ACTIONS, reward))
     assert leader.policy[:, 0].argmax(-1).tolist() == [0, 1, 2]
     assert (leader.policy.amax(-1) > 0.95).all()
 
@@ -96,5 +96,5 @@ def test_every_run_has_its_own_learning_rate(settings: LeaderSettings) -> None:
     for run, seed in enumerate(SEEDS):
         alone = make_leaders([pack[run]], STATES, ACTIONS, [seed])
         row = slice(run, run + 1)
-        train(alone, settings, [Batch(b.state[row], b.action[row], b.reward[row]) for b in episodes])
+        train(alone, settings, [Batch(b.decision[row], ACTIONS, b.reward[row]) for b in episodes])
         assert torch.equal(alone.policy[0], together.policy[run])

@@ -27,7 +27,7 @@ def test_updates_agree_with_one_loss_a_sample() -> None:
         state = torch.randint(STATES, (RUNS, ENVS, ROUNDS), generator=generator)
         action = torch.randint(ACTIONS, (RUNS, ENVS, ROUNDS), generator=generator)
         returns = torch.randn(RUNS, ENVS, ROUNDS, generator=generator, dtype=torch.float64)
-        follower.update(context, state, action, returns)
+        follower.update(context, state * ACTIONS + action, returns)
         every_round = context[..., None].expand_as(state)
         batches.append(tuple(x.flatten(1) for x in (every_round, state, action, returns)))
     for run, lr in enumerate(rates):

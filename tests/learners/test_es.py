@@ -53,7 +53,7 @@ def random_batch(generator: torch.Generator, runs: int = len(SEEDS), envs: int =
     """Rewards of few values, so that some returns are equal."""
     state = torch.randint(STATES, (runs, envs, STEPS), generator=generator)
     action = torch.randint(ACTIONS, (runs, envs, STEPS), generator=generator)
-    return Batch(state, action, torch.randint(3, (runs, envs, STEPS), generator=generator).double())
+    return Batch.of(state, action, ACTIONS, torch.randint(3, (runs, envs, STEPS), generator=generator).double())
 
 
 @pytest.mark.parametrize("acting", ["greedy", "sample"])
@@ -112,7 +112,7 @@ def test_unpaid_query_steps_change_no_bit(acting: str) -> None:
         reward[..., :queries] = 0
         for leader, steps in ((whole, slice(None)), (hidden, slice(queries, None))):
             leader.behaviour(ENVS)
-            leader.update(Batch(batch.state[..., steps], batch.action[..., steps], reward[..., steps]))
+            leader.update(Batch(batch.decision[..., steps], ACTIONS, reward[..., steps]))
     assert torch.equal(whole.logits, hidden.logits)
     assert torch.equal(whole.policy, hidden.policy)
 
@@ -149,7 +149,7 @@ def test_equal_returns_teach_nothing_but_the_decay() -> None:
     for one in (leader, free):
         before = one.logits.abs()
         one.behaviour(ENVS)
-        one.update(Batch(*(torch.zeros(1, ENVS, STEPS, dtype=torch.int64),) * 2, torch.ones(1, ENVS, STEPS).double()))
+        one.update(Batch(torch.zeros(1, ENVS, STEPS, dtype=torch.int64), ACTIONS, torch.ones(1, ENVS, STEPS).double()))
         assert torch.equal(one.logits.abs() < before, torch.full_like(before, one is leader, dtype=torch.bool))
     assert torch.equal(free.logits, population([1e-4]).logits)
 
@@ -182,6 +182,6 @@ def test_a_run_whose_returns_are_not_finite_leaves_its_neighbours_alone(broken: 
         reward[1, ::2] = broken
         for leader, paid in ((sound, batch.reward), (spoilt, reward)):
             leader.behaviour(ENVS)
-            leader.update(Batch(batch.state, batch.action, paid))
+            leader.update(Batch(batch.decision, ACTIONS, paid))
     assert torch.equal(spoilt.logits[[0, 2]], sound.logits[[0, 2]])
     assert spoilt.logits.isfinite().all()  # only ranks count

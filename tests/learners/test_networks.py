@@ -145,7 +145,7 @@ def test_follower_updates_agree_with_one_loss_a_sample() -> None:
         answers = torch.randint(3, (1, envs, 7), generator=generator)
         state, action = (torch.randint(most, (1, envs, rounds), generator=generator) for most in (7, 2))
         returns = torch.randn(1, envs, rounds, generator=generator, dtype=torch.float64)
-        follower.update(follower.contexts(answers), state, action, returns)
+        follower.update(follower.contexts(answers), 2 * state + action, returns)
         inputs = torch.nn.functional.one_hot(answers[0], 3).flatten(1).double()
         logits = tanh_network(layers, inputs).view(envs, 7, 2)
         chance = torch.log_softmax(logits, -1)[torch.arange(envs)[:, None], state[0], action[0]]

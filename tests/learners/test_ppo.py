@@ -113,7 +113,7 @@ def test_equal_advantages_teach_nothing_but_values() -> None:
 
 def test_a_state_that_was_not_seen_keeps_its_logits_and_value() -> None:
     batch = batches(7, count=1)[0]
-    batch.state.clamp_max_(STATES - 2)
+    batch.decision.remainder_((STATES - 1) * ACTIONS)  # of the other states
     leader = PPOLeader([PPOSettings(value_clip=10.0)] * RUNS, STATES, ACTIONS, [1] * RUNS)
     logits, values = leader.logits[:, -1].clone(), leader.values[:, -1].clone()
     leader.update(batch)

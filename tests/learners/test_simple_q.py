@@ -83,7 +83,7 @@ def played(behaviour: Tensor, generator: torch.Generator) -> Batch:
     """A batch of random states and rewards, with the actions that the behaviour takes there."""
     state = torch.randint(STATES, (*behaviour.shape[:2], STEPS), generator=generator)
     reward = 3 * torch.randn(state.shape, generator=generator, dtype=torch.float64)
-    return Batch(state, behaviour.argmax(-1).gather(2, state), reward)
+    return Batch.of(state, behaviour.argmax(-1).gather(2, state), ACTIONS, reward)
 
 
 def close(found: Tensor, expected: Tensor) -> None:
@@ -166,7 +166,7 @@ def test_what_was_played_is_remembered() -> None:
 
 def test_transitions_end_with_their_episode() -> None:
     state, action = torch.tensor([[[0, 2], [1, 1]]]), torch.tensor([[[1, 0], [0, 2]]])
-    numbers = transitions(Batch(state, action, torch.zeros(1, 2, 2)), states=3, actions=3)
+    numbers = transitions(Batch.of(state, action, 3, torch.zeros(1, 2, 2)), states=3)
     triples = [(n // 4 // 3, n // 4 % 3, n % 4) for n in numbers[0].tolist()]
     assert triples == [(0, 1, 2), (2, 0, 3), (1, 0, 1), (1, 2, 3)]
 
@@ -230,10 +230,9 @@ def test_huber_caps_the_pull_of_a_large_error() -> None:
         leader = SimpleQLeader([SimpleQSettings.model_validate({"loss": loss, "minibatch": 200})], 1, 1, [1])
         for _ in range(150):
             leader.behaviour(10)
-            zeros = torch.zeros(1, 10, 1, dtype=torch.int64)
             reward = torch.zeros(1, 10, 1, dtype=torch.float64)
             reward[0, 0] = 30
-            leader.update(Batch(zeros, zeros, reward))
+            leader.update(Batch(torch.zeros(1, 10, 1, dtype=torch.int64), 1, reward))
         ends.append(leader.q.item())
     assert ends[0] == pytest.approx(3, abs=0.7)
     assert ends[1] == pytest.approx(1 / 9, abs=0.1)
@@ -248,7 +247,7 @@ def test_a_run_that_diverges_shows_and_leaves_its_neighbours_alone(broken: float
         reward[1, ::2] = broken
         spoilt.behaviour(ENVS)
         sound.update(batch)
-        spoilt.update(Batch(batch.state, batch.action, reward))
+        spoilt.update(Batch(batch.decision, ACTIONS, reward))
     for name in ("q", "policy", "noise"):
         assert torch.equal(getattr(spoilt, name)[[0, 2]], getattr(sound, name)[[0, 2]])
     assert spoilt.policy[1].isnan().any()

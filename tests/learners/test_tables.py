@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from stackpop.arrays import tensor_of
-from stackpop.games.play import in_a_row
 from stackpop.learners.tables import (
     INIT_SCALE,
     Cells,
@@ -31,7 +30,7 @@ def test_the_reinforce_gradient_is_that_of_one_loss_a_sample() -> None:
     run = torch.arange(runs)[:, None, None]
     loss = -(torch.log_softmax(logits, 0)[batch.action, run, batch.state] * batch.return_to_go).mean(1).sum()
     (expected,) = torch.autograd.grad(loss, logits)
-    sums = Cells(batch.state, batch.action, logits.shape).sum(in_a_row(batch.return_to_go))
+    sums = Cells(batch.decision, logits.shape).sum(batch.return_to_go.movedim(-1, 0))
     found = reinforce_gradient(torch.softmax(logits.detach(), 0), sums, samples)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
 
@@ -59,14 +58,12 @@ def test_cells_keep_runs_states_and_actions_apart() -> None:
     state = torch.tensor([[[0, 1], [0, 0]], [[1, 1], [1, 0]]])  # [run, env, step]
     action = torch.tensor([[[0, 0], [0, 1]], [[2, 2], [0, 0]]])
     weights = torch.tensor([[[1.0, 2.0], [4.0, 8.0]], [[16.0, 32.0], [64.0, 128.0]]], dtype=torch.float64)
-    cells = Cells(state, action, (3, 2, 2))
-    row = in_a_row(weights)
-    assert row.tolist() == [1, 4, 16, 64, 2, 8, 32, 128]
-    assert cells.sum(row).tolist() == [[[5, 2], [128, 64]], [[8, 0], [0, 0]], [[0, 0], [0, 48]]]
+    cells = Cells(3 * state + action, (3, 2, 2))
+    assert cells.decided == 4
+    assert cells.sum(weights.movedim(-1, 0)).tolist() == [[[5, 2], [128, 64]], [[8, 0], [0, 0]], [[0, 0], [0, 48]]]
     assert cells.sum().tolist() == [[[2, 1], [1, 1]], [[1, 0], [0, 0]], [[0, 0], [0, 2]]]
-    table = torch.arange(12).view(3, 2, 2)
-    assert cells.at(table).tolist() == [0, 0, 11, 3, 1, 4, 11, 2]
-    assert cells.by_run(row).tolist() == [[1, 4, 2, 8], [16, 64, 32, 128]]
+    by_state = torch.tensor([[10, 11], [20, 21]])
+    assert cells.at(by_state).movedim(0, -1).tolist() == [[[10, 11], [10, 10]], [[21, 21], [21, 20]]]
 
 
 def test_sums_by_cell_keep_the_runs_apart() -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from stackpop.arrays import tensor_of
-from stackpop.games.play import in_a_row
 from stackpop.learners import Batch
 from stackpop.learners.tables import Cells
 from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
@@ -27,9 +26,8 @@ def by_autograd(batch: Batch, values: Tensor, clip: float) -> Tensor:
 
 def losses(batch: Batch, values: Tensor, clip: float) -> dict[float, ValueGradient]:
     """The gradient of the loss without a clip, and with one."""
-    cells = Cells(batch.state, batch.action, (ACTIONS, *values.shape))
-    returns, decided = in_a_row(batch.return_to_go), batch.state[0].numel()
-    visits, totals = (cells.sum(weights).sum(0) / decided for weights in (None, returns))
+    cells, returns = Cells(batch.decision, (ACTIONS, *values.shape)), batch.return_to_go.movedim(-1, 0)
+    visits, totals = (cells.sum(weights).sum(0) / cells.decided for weights in (None, returns))
     return {
         math.inf: squared_error(values, visits, totals, COEFFICIENT),
         clip: clipped_squared_error(values, cells, returns, COEFFICIENT, clip),
@@ -84,7 +82,7 @@ def test_values_far_outside_the_returns_stay_where_they_are(far: float) -> None:
 
 def test_states_without_samples_have_no_gradient() -> None:
     batch = random_batch(torch.Generator().manual_seed(3), 3, 50, 2, ACTIONS)
-    batch.state.add_(1)  # states 0 and 3 are never seen
+    batch.decision.add_(ACTIONS)  # states 0 and 3 are never seen
     values = torch.zeros(3, STATES, dtype=torch.float64)
     check(batch, values)
     out = clipped(batch, values)
@@ -93,7 +91,7 @@ def test_states_without_samples_have_no_gradient() -> None:
 
 @pytest.mark.parametrize("value", [1.0, 4.0, 7.5])
 def test_one_sample(value: float) -> None:
-    batch = Batch(torch.tensor([[[2]]]), torch.tensor([[[0]]]), torch.tensor([[[4.0]]], dtype=torch.float64))
+    batch = Batch(torch.tensor([[[2 * ACTIONS]]]), ACTIONS, torch.tensor([[[4.0]]], dtype=torch.float64))
     check(batch, torch.full((1, STATES), value, dtype=torch.float64))
 
 

@@ -38,14 +38,14 @@ class LearningEpisodes:
     @cached_property
     def action(self) -> Tensor:
         """What the leader did: [run, env, step]."""
-        row_of = torch.arange(self.game.rows).repeat(self.game.columns)  # [outcome]
-        return row_of.index_select(0, self.outcomes.flatten()).view_as(self.outcomes)
+        return self.game.last_actions[LEADER].index_select(0, 1 + self.outcomes.flatten()).view_as(self.outcomes)
 
     @cached_property
     def reward(self) -> Tensor:
         """What the leader was paid, offset included; 0 in learning games unless these are paid: [run, env, step]."""
         if self.settings.paid:
-            return _payoffs(self.game, LEADER, self.outcomes)
+            worlds = 1 + self.outcomes.long()
+            return self.game.last_rewards[LEADER].gather(1, worlds.flatten(1)).view_as(worlds)
         reward = torch.zeros(self.outcomes.shape, dtype=self.game.payoffs.dtype)
         reward[..., -self.game.rounds :] = self.rounds.leader_rewards
         return reward
@@ -54,7 +54,7 @@ class LearningEpisodes:
     def rounds(self) -> Rounds:
         """Play of the paid games."""
         worlds = 1 + self.outcomes[..., -self.game.rounds :].long()
-        return Rounds(self.game, torch.nn.functional.pad(worlds, (1, 0)))
+        return Rounds.of(self.game, torch.nn.functional.pad(worlds, (1, 0)))
 
 
 def _worlds_before(outcomes: Tensor, rounds: int) -> Tensor:
@@ -63,12 +63,6 @@ def _worlds_before(outcomes: Tensor, rounds: int) -> Tensor:
     worlds[..., 1:] = 1 + outcomes[..., :-1]
     worlds[..., ::rounds] = 0
     return worlds
-
-
-def _payoffs(game: GameBatch, player: int, outcomes: Tensor) -> Tensor:
-    """A player's payoff in each outcome, [run, env, step]."""
-    by_outcome = game.payoffs[..., player].transpose(1, 2).flatten(1)
-    return by_outcome.gather(1, outcomes.flatten(1).long()).view_as(outcomes)
 
 
 class TabularQFollower:

@@ -35,7 +35,9 @@ class Lanes:
         self._row_count = game.rows
         thresholds = self._spread(_thresholds(game, leader).expand(-1, envs, -1, -1))
         self._thresholds = host_array(thresholds.transpose(1, 2).flatten(2))  # [episode, row - 1, place]
-        self._payoffs = host_array(self._spread(_follower_payoffs(game).expand(-1, envs, -1))[0].flatten())  # [place]
+        self._payoffs = host_array(
+            self._spread(game.last_rewards[FOLLOWER][:, None].expand(-1, envs, -1))[0].flatten()
+        )  # [place]
         self._leader, self._exploration = (host_array(self._spread(x)) for x in (draws.leader, draws.exploration))
         self._episodes, lanes, steps = self._leader.shape
         self._tables = QTables(host_array(self._spread(tables)[0]), settings.alpha, settings.gamma)
@@ -132,9 +134,3 @@ class Lanes:
 def _thresholds(game: GameBatch, leader: Tensor) -> Tensor:
     """Where a uniform passes to the next action: [run, env or 1, leader_state, row] -> [..., row - 1, world]."""
     return leader.cumsum(-1)[..., :-1].transpose(-1, -2)[..., game.leader_observation]
-
-
-def _follower_payoffs(game: GameBatch) -> Tensor:
-    """The follower's payoff on the way to each world state, [run, 1, world]; 0 for the start."""
-    by_outcome = game.payoffs[..., FOLLOWER].transpose(1, 2).flatten(1)
-    return torch.nn.functional.pad(by_outcome, (1, 0)).unsqueeze(1)
