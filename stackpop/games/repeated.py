@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.arrays import tensor_of
+from stackpop.arrays import array_of, tensor_of
 from stackpop.games.matrices import Payoffs
 
 Memory = Literal["none", "opponent", "joint"]
@@ -212,15 +212,16 @@ def table_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:
     # All pairs stand in one row, and each one's worlds at places of their own: pair · worlds + world.
     start = torch.arange(0, math.prod(pairs) * game.worlds, game.worlds)
     then = (then.expand(*pairs, game.worlds).reshape(-1, game.worlds) + start[:, None]).flatten()
-    rewards = game.payoffs.transpose(1, 2).flatten(0, 2)  # [run · outcome, player]
-    outcomes = game.rows * game.columns
+    rewards = [array_of(by_world.flatten()) for by_world in game.last_rewards]  # a player each: [run · world]
     run = torch.arange(game.runs).repeat_interleave(len(start) // game.runs)
-    to_reward = outcomes * run - start - 1  # from the place after an outcome
-    total, place = torch.zeros(len(start), 2, dtype=rewards.dtype), start
+    next_place, place, to_reward = map(array_of, (then, start, game.worlds * run - start))
+    returns = torch.zeros(2, len(start), dtype=game.payoffs.dtype)
+    totals = array_of(returns)
     for _ in range(game.rounds):
-        place = then.index_select(0, place)
-        total += rewards.index_select(0, place + to_reward)
-    return total.view(*pairs, 2)
+        place = next_place.take(place)
+        for total, paid in zip(totals, rewards, strict=True):
+            total += paid.take(place + to_reward)
+    return returns.view(2, *pairs).movedim(0, -1)
 
 
 def expected_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:

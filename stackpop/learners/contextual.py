@@ -109,7 +109,6 @@ class ContextualTables:
         self._places = game.rows ** torch.arange(game.leader_states).flip(0)  # of each answer in a context's number
         self._lr = torch.tensor([s.lr for s in settings], dtype=logits.dtype)
         self.parameters = self._logits.movedim(0, -1)
-        self.policy = softmax(self.parameters)  # [run, context, state, action]
 
     @cached_property
     def _adam(self) -> Adam:
@@ -121,7 +120,8 @@ class ContextualTables:
 
     def policy_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""
-        return torch.stack([at_context(each, contexts) for each in self.policy.unbind(-1)]).movedim(0, -1)
+        logits = torch.stack([at_context(each, contexts) for each in self._logits])
+        return softmax(logits.movedim(0, -1))
 
     def replies_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""
@@ -133,10 +133,9 @@ class ContextualTables:
         first = contexts * self.parameters[0, 0].numel()  # each state in each context has cells of its own
         cells = Cells(decision + first[..., None], self._logits.flatten(2).shape)
         returns = cells.sum(return_to_go.movedim(-1, 0))
-        policy = self.policy.movedim(-1, 0)
+        policy = softmax(self.parameters).movedim(-1, 0)
         self._adam.gradient[:] = reinforce_gradient(policy, returns.view_as(policy), cells.decided)
         self._adam.step()
-        self.policy = softmax(self.parameters)
 
 
 class ContextualNetworks:
