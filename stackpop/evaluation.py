@@ -176,12 +176,12 @@ def sampled_returns(
 
     policy, replies: as in `evaluate`; uniforms: [run, iteration, env, leader_state + round].
     """
-    runs, iterations, envs, steps = uniforms.shape
+    runs, iterations = uniforms.shape[:2]
     flat = game.repeat(iterations)
     policy, replies = (
         x.expand(runs, iterations, *x.shape[2:]).reshape(runs * iterations, *x.shape[2:]) for x in (policy, replies)
     )
-    rounds = play_leader(flat, policy[:, None], replies, uniforms.view(-1, envs, steps), replay=replay).rounds
+    rounds = play_leader(flat, policy[:, None], replies, uniforms.flatten(0, 1), replay=replay).rounds
     leader, follower = mean_return(rounds.leader_rewards), mean_return(rounds.follower_rewards)
     return leader.view(runs, iterations), follower.view(runs, iterations)
 

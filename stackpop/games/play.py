@@ -2,9 +2,9 @@
 
 All episodes of a pack stand side by side in one row. An episode's *place* is run · worlds + world, the one number by
 which all that depends on its run and its world state is looked up, and a *player* is a function (round, places) ->
-actions, both arrays [episode]. Tensors [run, env, step] that come from here are laid out step by step, and are handled
-fastest so. Uniform random numbers come in as an argument, so play is a pure function and a run's episodes depend on
-nothing else.
+actions, both arrays [episode]. Tensors [run, env, step] that come from here are laid out the other way round, step by
+step and with the runs innermost (see `stackpop.arrays.mirrored`). Uniform random numbers come in as an argument, so
+play is a pure function and a run's episodes depend on nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.arrays import array_of, tensor_of
+from stackpop.arrays import array_of, mirrored, tensor_of
 from stackpop.games.repeated import FOLLOWER, LEADER, GameBatch, table_index
 
 Player = Callable[[int, Any], Any]
@@ -28,7 +28,7 @@ Player = Callable[[int, Any], Any]
 class Rounds:
     """What happened in the rounds of an episode.
 
-    places: [round + 1, run, env] where each episode stood before each round and after the last.
+    places: [round + 1, env, run] where each episode stood before each round and after the last.
     """
 
     game: GameBatch
@@ -37,7 +37,7 @@ class Rounds:
     @staticmethod
     def of(game: GameBatch, worlds: Tensor) -> Rounds:
         """The rounds of world states [run, env, round + 1]."""
-        return Rounds(game, worlds.movedim(-1, 0) + _starts(game))
+        return Rounds(game, mirrored(worlds) + _starts(game))
 
     @property
     def worlds(self) -> Tensor:
@@ -84,10 +84,10 @@ class Rounds:
 
     def _look_up(self, by_world: Tensor, places: Tensor) -> Tensor:
         by_place = by_world.expand(self.game.runs, -1).flatten()
-        return tensor_of(array_of(by_place).take(array_of(places))).movedim(0, -1)
+        return mirrored(tensor_of(array_of(by_place).take(array_of(places))))
 
     def _worlds(self, places: Tensor) -> Tensor:
-        return (places - _starts(self.game)).movedim(0, -1)
+        return mirrored(places - _starts(self.game))
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,6 @@ class LeaderEpisodes:
 
     answers: Tensor
     rounds: Rounds
-
-
-def in_a_row(x: Tensor) -> Tensor:
-    """All numbers of [..., step], step by step: without a copy, where they are laid out so."""
-    return x.movedim(-1, 0).flatten()
 
 
 def sample_actions(policy: Tensor, uniforms: Tensor) -> Tensor:
@@ -136,7 +131,7 @@ def by_policy(policy: Tensor, observation: Tensor, uniforms: Tensor, chosen: Ten
     """
     at = _lookup(policy, observation, chosen)
     by_place = [_by_place(threshold, observation) for threshold in thresholds(policy)]
-    draws = array_of(uniforms.movedim(-1, 0).flatten(1))  # [round, episode]
+    draws = array_of(mirrored(uniforms).flatten(1))  # [round, episode]
 
     def act(t: int, places: Any) -> Any:
         here, drawn = at(places), draws[t]
@@ -157,7 +152,7 @@ def _lookup(tables: Tensor, observation: Tensor, chosen: Tensor | None) -> Calla
     if count == 1:
         return lambda places: places
     which = torch.arange(count) if chosen is None else chosen
-    shift = array_of((which + (count - 1) * torch.arange(runs)[:, None]).mul_(len(observation)).flatten())
+    shift = array_of(mirrored((which + (count - 1) * torch.arange(runs)[:, None]) * len(observation)).flatten())
     return lambda places: places + shift
 
 
@@ -177,21 +172,21 @@ def play_rounds(game: GameBatch, envs: int, leader: Player, follower: Player) ->
 
 def play_on(game: GameBatch, worlds: Tensor, leader: Player, follower: Player, rounds: range) -> Rounds:
     """Play some rounds of episodes that stand at world states [run, env, 1]."""
-    visited = torch.empty(len(rounds) + 1, worlds[..., 0].numel(), dtype=torch.int64)
-    visited[0] = (worlds[..., 0] + _starts(game)).flatten()
-    first_outcome = array_of((torch.zeros_like(worlds[..., 0]) + _starts(game) + 1).flatten())
-    places = array_of(visited)
+    runs, envs, _ = worlds.shape
+    visited = torch.empty(len(rounds) + 1, envs, runs, dtype=torch.int64)
+    visited[0] = mirrored(worlds)[0] + _starts(game)
+    places, first_outcome = array_of(visited.flatten(1)), array_of((_starts(game) + 1).repeat(envs))
     for step, t in enumerate(rounds):
         here, then = places[step], places[step + 1]
         then[:] = first_outcome
         then += game.rows * follower(t, here)
         then += leader(t, here)
-    return Rounds(game, visited.view(-1, *worlds.shape[:2]))
+    return Rounds(game, visited)
 
 
 def _starts(game: GameBatch) -> Tensor:
-    """The place of each run's first world state, [run, 1]."""
-    return torch.arange(0, game.runs * game.worlds, game.worlds)[:, None]
+    """The place of each run's first world state, [run]."""
+    return torch.arange(0, game.runs * game.worlds, game.worlds)
 
 
 def play_leader(game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool) -> LeaderEpisodes:
@@ -236,8 +231,8 @@ def at_context(by_context: Tensor, contexts: Tensor) -> Tensor:
 @np.errstate(all="ignore")  # as in PyTorch
 def returns_to_go(rewards: Tensor) -> Tensor:
     """Undiscounted sum of rewards from each step on: [..., step] -> [..., step], laid out step by step."""
-    to_go = rewards.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
+    to_go = mirrored(rewards).clone(memory_format=torch.contiguous_format)
     by_step = array_of(to_go)
     for step in reversed(range(len(by_step) - 1)):
         by_step[step] += by_step[step + 1]
-    return to_go.movedim(0, -1)
+    return mirrored(to_go)

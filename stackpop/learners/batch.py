@@ -22,8 +22,8 @@ class Batch:
     """Leader episodes, one step for each decision that the leader is to learn from.
 
     decision: [run, env, step] int64, the state and the action as one number, state · actions + action. actions: how
-    many the leader has. reward: [run, env, step] what the leader was paid after the step. Tensors [run, env, step] are
-    handled fastest if they are laid out step by step, as those of `stackpop.games.play` are.
+    many the leader has. reward: [run, env, step] what the leader was paid after the step. Tensors that are laid out as
+    those of `stackpop.games.play` are handled fastest.
     """
 
     decision: Tensor

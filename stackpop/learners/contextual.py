@@ -15,6 +15,7 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from stackpop.arrays import mirrored
 from stackpop.games import Game, GameBatch
 from stackpop.games.play import at_context
 from stackpop.learners.adam import Adam, spread
@@ -132,7 +133,7 @@ class ContextualTables:
         """See `ContextualFollower`."""
         first = contexts * self.parameters[0, 0].numel()  # each state in each context has cells of its own
         cells = Cells(decision + first[..., None], self._logits.flatten(2).shape)
-        returns = cells.sum(return_to_go.movedim(-1, 0))
+        returns = cells.sum(mirrored(return_to_go))
         policy = softmax(self.parameters).movedim(-1, 0)
         self._adam.gradient[:] = reinforce_gradient(policy, returns.view_as(policy), cells.decided)
         self._adam.step()

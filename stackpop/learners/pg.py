@@ -10,6 +10,7 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
+from stackpop.arrays import mirrored
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings
@@ -55,7 +56,7 @@ class PGLeader:
     def update(self, batch: Batch) -> None:
         """One REINFORCE update."""
         cells = Cells(batch.decision, self._logits.shape)
-        returns = cells.sum(batch.return_to_go.movedim(-1, 0))
+        returns = cells.sum(mirrored(batch.return_to_go))
         self._gradient[:] = reinforce_gradient(self.policy.movedim(-1, 0), returns, cells.decided)
         self._functions.step()
         self.policy = softmax(self.logits)

@@ -11,7 +11,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from stackpop.arrays import array_of, library_of, tensor_of
+from stackpop.arrays import array_of, library_of, mirrored, tensor_of
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings
@@ -70,7 +70,7 @@ class PPOLeader:
     @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
         """One PPO update on a batch: all epochs, then the adaptation of the KL coefficient."""
-        cells, returns = Cells(batch.decision, self._logits.shape), batch.return_to_go.movedim(-1, 0)
+        cells, returns = Cells(batch.decision, self._logits.shape), mirrored(batch.return_to_go)
         visits, totals = cells.sum() / cells.decided, cells.sum(returns) / cells.decided
         visited = reduce(torch.add, visits)  # [run, state]
         by_value = self._value_loss(cells, returns, visited, reduce(torch.add, totals))
@@ -94,7 +94,7 @@ class PPOLeader:
         """Positive and negative advantages, summed by cell and divided by the number of all: [action, run, state] each.
 
         Advantages are returns minus values (GAE with lambda = gamma = 1), standardised over the batch.
-        visits, totals: number of decisions and sum of their returns, in the same way. returns: [step, run, env].
+        visits, totals: number of decisions and sum of their returns, in the same way. returns: [step, env, run].
         """
         baseline = self.values + _over_cells(totals - visits * self.values)
         advantage = returns - cells.at(baseline)

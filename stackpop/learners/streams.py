@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.arrays import tensor_of
+from stackpop.arrays import mirrored, taken, tensor_of
 from stackpop.learners.philox import DevicePhilox
 
 NUMPY_DEVICES = frozenset({"cpu"})  # where NumPy draws; a test empties it to try the other way without a GPU
@@ -52,9 +52,9 @@ class Streams:
         self._rows = tensor_of(rows)
 
     def uniform(self, *shape: int) -> Tensor:
-        """The next uniform numbers in [0, 1) of every run: [run, *shape], laid out along the last axis first."""
-        drawn = self._source.uniform(math.prod(shape)).view(-1, *shape).movedim(-1, 0).contiguous()
-        return drawn.index_select(1, self._rows).movedim(0, -1)
+        """The next uniform numbers in [0, 1) of every run: [run, *shape], in memory the other way round."""
+        drawn = mirrored(self._source.uniform(math.prod(shape)).view(-1, *shape)).contiguous()
+        return mirrored(taken(drawn, self._rows))
 
     def normal(self, *shape: int) -> Tensor:
         """The next standard normal numbers of every run: [run, *shape]."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stackpop.arrays import array_of, tensor_of
+from stackpop.arrays import array_of, mirrored, tensor_of
 
 INIT_SCALE = 0.01
 
@@ -23,7 +23,8 @@ INIT_SCALE = 0.01
 class Cells:
     """The cell (action, run, state) of every decision in a batch: the losses here need no more than sums over these.
 
-    Sums add step after step, and within a step env after env, so that a run's bits do not depend on the pack.
+    Weights and what is looked up are [step, env, run] (see `stackpop.arrays.mirrored`). Sums add step after step,
+    and within a step env after env, so that a run's bits do not depend on the pack.
 
     decided: the number of decisions of a run.
     """
@@ -35,11 +36,11 @@ class Cells:
         """
         self._actions, self._runs, self._states = shape
         size = self._states * self._actions
-        self._index = decision.movedim(-1, 0) + torch.arange(0, self._runs * size, size)[:, None]  # [step, run, env]
+        self._index = mirrored(decision) + torch.arange(0, self._runs * size, size)  # [step, env, run]
         self.decided = decision[0].numel()
 
     def sum(self, weights: Tensor | None = None) -> Tensor:
-        """Sums of weights [step, run, env], or how many decisions there are: [action, run, state]."""
+        """Sums of weights [step, env, run], or how many decisions there are: [action, run, state]."""
         sums = torch.zeros(self._runs * self._states * self._actions, dtype=torch.float64)
         parts = (
             torch.ones((), dtype=torch.float64).expand(self._index.numel()) if weights is None else weights.flatten()
@@ -48,7 +49,7 @@ class Cells:
         return sums.view(self._runs, self._states, self._actions).movedim(-1, 0).contiguous()
 
     def at(self, by_state: Tensor) -> Tensor:
-        """What tables [run, state] hold for each decision: [step, run, env]."""
+        """What tables [run, state] hold for each decision: [step, env, run]."""
         by_cell = by_state[..., None].expand(-1, -1, self._actions).flatten()
         return tensor_of(array_of(by_cell).take(array_of(self._index)))
 

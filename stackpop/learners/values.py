@@ -30,16 +30,16 @@ def clipped_squared_error(
 ) -> ValueGradient:
     """Gradient of coefficient · mean(min((V(s) - R)^2, clip)) in V, RLlib's form of the value loss.
 
-    values: [run, state]; cells, returns: of all decisions, returns [step, run, env].
+    values: [run, state]; cells, returns: of all decisions, returns [step, env, run].
 
     Only samples whose return lies within sqrt(clip) of V(s) count. With the returns of each state
     sorted, those are a window, whose sum and size are differences of prefix sums at its two ends.
     All states share one sorted row, where each state's returns are shifted beyond those of the one before.
     """
     runs, states = values.shape
-    low, high = returns.amin((0, 2))[:, None] - 1, returns.amax((0, 2))[:, None] + 1  # [run, 1]
+    low, high = returns.amin((0, 1))[:, None] - 1, returns.amax((0, 1))[:, None] + 1  # [run, 1]
     shift = torch.arange(states) * (high - low + 1)  # [run, state]
-    shifted = sort_rows((returns + cells.at(shift)).transpose(0, 1).flatten(1))
+    shifted = sort_rows((returns + cells.at(shift)).flatten(0, 1).T.contiguous())
     radius, samples = clip**0.5, shifted.shape[1]
     sums = torch.zeros(runs, samples + 1, dtype=values.dtype)
     torch.cumsum(shifted, 1, out=sums[:, 1:])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.arrays import tensor_of
+from stackpop.arrays import mirrored, tensor_of
 from stackpop.evaluation import ExactValues, blocks, evaluate, sampled_returns
 from stackpop.games import GameBatch
 from stackpop.games.play import (
@@ -186,5 +186,5 @@ def leader_batch(game: GameBatch, episodes: LeaderEpisodes, spec: RunSpec) -> Ba
 
 
 def in_sequence(*parts: Tensor) -> Tensor:
-    """Steps after steps: tensors [run, env, step] as one, laid out step by step."""
-    return torch.cat([part.movedim(-1, 0) for part in parts]).movedim(0, -1)
+    """Steps after steps: tensors [run, env, step] as one."""
+    return mirrored(torch.cat([mirrored(part) for part in parts]))

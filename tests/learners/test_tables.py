@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stackpop.arrays import tensor_of
+from stackpop.arrays import mirrored, tensor_of
 from stackpop.learners.tables import (
     INIT_SCALE,
     Cells,
@@ -30,7 +30,7 @@ def test_the_reinforce_gradient_is_that_of_one_loss_a_sample() -> None:
     run = torch.arange(runs)[:, None, None]
     loss = -(torch.log_softmax(logits, 0)[batch.action, run, batch.state] * batch.return_to_go).mean(1).sum()
     (expected,) = torch.autograd.grad(loss, logits)
-    sums = Cells(batch.decision, logits.shape).sum(batch.return_to_go.movedim(-1, 0))
+    sums = Cells(batch.decision, logits.shape).sum(mirrored(batch.return_to_go))
     found = reinforce_gradient(torch.softmax(logits.detach(), 0), sums, samples)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
 
@@ -60,10 +60,10 @@ def test_cells_keep_runs_states_and_actions_apart() -> None:
     weights = torch.tensor([[[1.0, 2.0], [4.0, 8.0]], [[16.0, 32.0], [64.0, 128.0]]], dtype=torch.float64)
     cells = Cells(3 * state + action, (3, 2, 2))
     assert cells.decided == 4
-    assert cells.sum(weights.movedim(-1, 0)).tolist() == [[[5, 2], [128, 64]], [[8, 0], [0, 0]], [[0, 0], [0, 48]]]
+    assert cells.sum(mirrored(weights)).tolist() == [[[5, 2], [128, 64]], [[8, 0], [0, 0]], [[0, 0], [0, 48]]]
     assert cells.sum().tolist() == [[[2, 1], [1, 1]], [[1, 0], [0, 0]], [[0, 0], [0, 2]]]
     by_state = torch.tensor([[10, 11], [20, 21]])
-    assert cells.at(by_state).movedim(0, -1).tolist() == [[[10, 11], [10, 10]], [[21, 21], [21, 20]]]
+    assert mirrored(cells.at(by_state)).tolist() == [[[10, 11], [10, 10]], [[21, 21], [21, 20]]]
 
 
 def test_sums_by_cell_keep_the_runs_apart() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stackpop.arrays import tensor_of
+from stackpop.arrays import mirrored, tensor_of
 from stackpop.learners import Batch
 from stackpop.learners.tables import Cells
 from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
@@ -26,7 +26,7 @@ def by_autograd(batch: Batch, values: Tensor, clip: float) -> Tensor:
 
 def losses(batch: Batch, values: Tensor, clip: float) -> dict[float, ValueGradient]:
     """The gradient of the loss without a clip, and with one."""
-    cells, returns = Cells(batch.decision, (ACTIONS, *values.shape)), batch.return_to_go.movedim(-1, 0)
+    cells, returns = Cells(batch.decision, (ACTIONS, *values.shape)), mirrored(batch.return_to_go)
     visits, totals = (cells.sum(weights).sum(0) / cells.decided for weights in (None, returns))
     return {
         math.inf: squared_error(values, visits, totals, COEFFICIENT),
