@@ -7,9 +7,9 @@ many iterations in one tensor operation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from stackpop.games import (
     table_index,
     table_returns,
 )
-from stackpop.games.play import asked_and_played, play_leader
+from stackpop.games.play import Rounds, asked_and_played, play_leader
 
 # Entries of the largest intermediate tensor: small enough to stay in a core's cache.
 BLOCK_ENTRIES = 2**16
@@ -88,10 +88,9 @@ def _walked_best_responses(game: Game) -> Tensor:
 
 def context_chances(policy: Tensor) -> Tensor:
     """Chance of each combination of query answers: [run, iteration, state, action] -> [run, iteration, context]."""
-    tables = all_tables(*policy.shape[-2:])  # [context, state]
-    chances = policy[..., 0, :][..., tables[:, 0]]
-    for state in range(1, policy.shape[-2]):
-        chances = chances * policy[..., state, :][..., tables[:, state]]
+    chances, *others = policy.unbind(-2)
+    for by_action in others:  # the later a state, the faster its answer changes along the contexts
+        chances = (chances.unsqueeze(-1) * by_action.unsqueeze(-2)).flatten(-2)
     return chances
 
 
@@ -106,12 +105,22 @@ def evaluate(
     The regret is what the follower loses against its best response: to the leader's policy over all its
     deterministic tables, or with `replay`, where the answers are what is played, to each answer.
     """
+    one_round = 2 * game.runs * game.worlds
+    stochastic = partial(_stochastic, game, truth, replay=replay)
+    curves = in_blocks(stochastic, one_round * game.columns ** (game.follower_states - 1), policy, replies)
+    return curves | in_blocks(partial(_greedy, game, replay=replay), one_round, policy, replies)
+
+
+def _stochastic(
+    game: GameBatch, truth: ExactValues, policy: Tensor, replies: Tensor, *, replay: bool
+) -> dict[str, Tensor]:
+    """Exact returns, gap and regret of stochastic leaders; see `evaluate`."""
     iterations = max(policy.shape[1], replies.shape[1])
-    leader_tables = all_tables(game.leader_states, game.rows)
     asked, played = asked_and_played(policy, game.leader_states)
     chances = context_chances(asked)
-    by_context = table_returns(game, leader_tables[None, None], replies)  # [run, iteration, context, player]
     if replay:
+        leader_tables = all_tables(game.leader_states, game.rows)
+        by_context = table_returns(game, leader_tables[None, None], replies)  # [run, iteration, context, player]
         stochastic = (chances.unsqueeze(-1) * by_context).transpose(-1, -2)
         best = (chances * truth.best_response[:, None]).sum(-1)
     else:
@@ -121,15 +130,22 @@ def evaluate(
         stochastic = (chances.unsqueeze(-1) * answered).transpose(-1, -2)
         best = against_tables[..., FOLLOWER].amax(-1)
     leader_return, follower_return = stochastic.contiguous().sum(-1).unbind(-1)
-    greedy_returns = _greedy_returns(game, asked.argmax(-1), (asked if replay else played).argmax(-1), replies)
     return {
         "leader_return": leader_return,
         "follower_return": follower_return,
-        "leader_return_greedy": greedy_returns[..., LEADER],
-        "follower_return_greedy": greedy_returns[..., FOLLOWER],
         "equilibrium_gap": truth.equilibrium[:, None] - leader_return,
         "follower_regret": best - follower_return,
     }
+
+
+def _greedy(game: GameBatch, policy: Tensor, replies: Tensor, *, replay: bool) -> dict[str, Tensor]:
+    """Exact returns of leaders that take their likeliest actions; see `evaluate`."""
+    iterations = max(policy.shape[1], replies.shape[1])
+    asked, played = (part.argmax(-1) for part in asked_and_played(policy, game.leader_states))
+    context = table_index(asked, game.rows)[..., None, None].expand(-1, iterations, 1, replies.shape[-1])
+    reply = replies.expand(-1, iterations, -1, -1).gather(2, context).squeeze(2)
+    leader_return, follower_return = table_returns(game, asked if replay else played, reply).unbind(-1)
+    return {"leader_return_greedy": leader_return, "follower_return_greedy": follower_return}
 
 
 def evaluate_answers(
@@ -158,21 +174,10 @@ def evaluate_answers(
     }
 
 
-def _greedy_returns(game: GameBatch, answers: Tensor, table: Tensor, replies: Tensor) -> Tensor:
-    """Returns [run, iteration, player] of leaders that give these answers and play this table.
-
-    answers, table: [run, iteration, leader_state]; replies: as in `evaluate`.
-    """
-    iterations = max(answers.shape[1], replies.shape[1])
-    context = table_index(answers, game.rows)[..., None, None].expand(-1, iterations, 1, replies.shape[-1])
-    reply = replies.expand(-1, iterations, -1, -1).gather(2, context).squeeze(2)
-    return table_returns(game, table, reply)
-
-
 def sampled_returns(
     game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool
-) -> tuple[Tensor, Tensor]:
-    """Mean returns over sampled episodes, leader's and follower's, each [run, iteration].
+) -> dict[str, Tensor]:
+    """Mean returns over sampled episodes, each [run, iteration].
 
     policy, replies: as in `evaluate`; uniforms: [run, iteration, env, leader_state + round].
     """
@@ -182,8 +187,13 @@ def sampled_returns(
         x.expand(runs, iterations, *x.shape[2:]).reshape(runs * iterations, *x.shape[2:]) for x in (policy, replies)
     )
     rounds = play_leader(flat, policy[:, None], replies, uniforms.flatten(0, 1), replay=replay).rounds
+    return mean_returns(rounds, runs)
+
+
+def mean_returns(rounds: Rounds, runs: int) -> dict[str, Tensor]:
+    """Mean returns of the play of runs · iterations games, each [run, iteration]."""
     leader, follower = mean_return(rounds.leader_rewards), mean_return(rounds.follower_rewards)
-    return leader.view(runs, iterations), follower.view(runs, iterations)
+    return {"leader_return_sampled": leader.view(runs, -1), "follower_return_sampled": follower.view(runs, -1)}
 
 
 def mean_return(rewards: Tensor) -> Tensor:
@@ -191,7 +201,21 @@ def mean_return(rewards: Tensor) -> Tensor:
 
     By a running sum: `sum` would split the many episodes of a lone run among threads, and round otherwise.
     """
-    return rewards.flatten(1).cumsum(1)[:, -1] / rewards.shape[1]
+    returns = reduce(torch.add, rewards.unbind(-1))
+    return returns.cumsum(1)[:, -1] / returns.shape[1]
+
+
+def in_blocks(evaluated: Callable[..., dict[str, Tensor]], entries: int, *parts: Tensor) -> dict[str, Tensor]:
+    """Evaluate iterations, a block of them at a time: curves [run, iteration].
+
+    parts: [run, iteration, ...], the arguments; an iteration axis of length 1 stands for all. entries: how many numbers
+    an iteration takes.
+    """
+    found = [
+        evaluated(*(part[:, block] if part.shape[1] > 1 else part for part in parts))
+        for block in blocks(max(part.shape[1] for part in parts), entries)
+    ]
+    return {name: torch.cat([each[name] for each in found], 1) for name in found[0]}
 
 
 def blocks(iterations: int, entries: int, at_most: int | None = None) -> Iterator[slice]:

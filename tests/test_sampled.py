@@ -40,7 +40,7 @@ def test_means_over_sampled_answers_are_close_to_the_exact_values(
     )
     uniforms = Streams(SEEDS, Phase.LEADER_EVALUATION).uniform(ITERATIONS, EPISODES, states + 3)
     sampled = sampled_returns(batch, policies, replies[:, None], uniforms, replay=replay)
-    torch.testing.assert_close((found["leader_return_sampled"], found["follower_return_sampled"]), sampled)
+    torch.testing.assert_close({name: found[name] for name in sampled}, sampled)
     for name in ("leader_return_greedy", "follower_return_greedy"):
         torch.testing.assert_close(found[name], exact[name])
     width = (batch.payoffs.amax((1, 2)) - batch.payoffs.amin((1, 2))) * 3  # [run, player]
@@ -50,5 +50,6 @@ def test_means_over_sampled_answers_are_close_to_the_exact_values(
         assert ((found[name] - exact[name]).abs() < bound).all()
     torch.testing.assert_close(found["equilibrium_gap"], truth.equilibrium[:, None] - found["leader_return"])
     if memory != "none" and not replay:  # exact given the answers, they need fewer episodes than sampled play does
-        error, of_play = (x - exact["leader_return"] for x in (found["leader_return"], sampled[0]))
+        names = "leader_return", "leader_return_sampled"
+        error, of_play = (found[name] - exact["leader_return"] for name in names)
         assert error.abs().mean() < of_play.abs().mean()

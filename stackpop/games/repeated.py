@@ -199,6 +199,7 @@ def table_index(tables: Tensor, actions: int) -> Tensor:
     return reduce(lambda index, action: index * actions + action, tables.unbind(-1))
 
 
+@np.errstate(all="ignore")  # as in PyTorch
 def table_returns(game: GameBatch, leader: Tensor, follower: Tensor) -> Tensor:
     """Returns of deterministic tables played against each other.
 

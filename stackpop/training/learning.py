@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from stackpop.evaluation import ExactValues, mean_return
+from stackpop.evaluation import ExactValues, mean_returns
 from stackpop.games import FOLLOWER, LEADER, GameBatch, policy_table_returns, table_index
 from stackpop.learners import Batch, Phase, Streams, TabularQFollower, TabularQSettings
 from stackpop.learners.tabular_q import Draws, LearningEpisodes, fresh_tables, learn_and_play
@@ -56,8 +56,6 @@ class LearningFollowers:
             learned, greedy = (self._episodes(each, uniforms, block) for each in (policy, greedy_policy))
             returns, best = self._exact_returns(policy, learned)
             greedy_returns, _ = self._exact_returns(greedy_policy, greedy)
-            sampled = (learned.rounds.leader_rewards, learned.rounds.follower_rewards)
-            leader_sampled, follower_sampled = (mean_return(rewards).view(-1, size) for rewards in sampled)
             parts.append(
                 {
                     "leader_return": returns[..., LEADER],
@@ -66,9 +64,8 @@ class LearningFollowers:
                     "follower_return_greedy": greedy_returns[..., FOLLOWER],
                     "equilibrium_gap": self._truth.equilibrium[:, None] - returns[..., LEADER],
                     "follower_regret": best - returns[..., FOLLOWER],
-                    "leader_return_sampled": leader_sampled,
-                    "follower_return_sampled": follower_sampled,
                 }
+                | mean_returns(learned.rounds, self._game.runs)
             )
         return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stackpop.arrays import mirrored, tensor_of
-from stackpop.evaluation import ExactValues, blocks, evaluate, sampled_returns
+from stackpop.evaluation import ExactValues, evaluate, in_blocks, sampled_returns
 from stackpop.games import GameBatch
 from stackpop.games.play import (
     LeaderEpisodes,
@@ -96,21 +96,15 @@ class QueriedFollowers:
         return self._exact_curves(policies, self._replies[:, None], Phase.LEADER_EVALUATION)
 
     def _exact_curves(self, policies: Tensor, replies: Tensor, phase: Phase) -> dict[str, Tensor]:
-        """Curves of policies against replies [run, iteration, context, follower_state], block by block."""
+        """Curves of policies against replies [run, iteration, context, follower_state]."""
         game, episodes, streams = self._game, self._spec.evaluation_episodes, Streams(self._seeds, phase)
-        iterations = max(policies.shape[1], replies.shape[1])
-        parts = []
-        for block in blocks(
-            iterations, 2 * game.runs * game.worlds * game.columns**game.follower_states // game.columns
-        ):
-            policy = policies[:, block] if policies.shape[1] > 1 else policies
-            reply = replies[:, block] if replies.shape[1] > 1 else replies
-            curves = evaluate(game, self._truth, policy, reply, replay=self._replay)
-            uniforms = streams.uniform(block.stop - block.start, episodes, self.episode_steps)
-            sampled = sampled_returns(game, policy, reply, uniforms, replay=self._replay)
-            curves["leader_return_sampled"], curves["follower_return_sampled"] = sampled
-            parts.append(curves)
-        return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+
+        def sampled(policy: Tensor, reply: Tensor) -> dict[str, Tensor]:
+            uniforms = streams.uniform(max(policy.shape[1], reply.shape[1]), episodes, self.episode_steps)
+            return sampled_returns(game, policy, reply, uniforms, replay=self._replay)
+
+        curves = evaluate(game, self._truth, policies, replies, replay=self._replay)
+        return curves | in_blocks(sampled, game.runs * episodes * self.episode_steps, policies, replies)
 
     def _sampled_curves(
         self, policies: Tensor, follower: ContextualFollower | None, streams: Streams

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stackpop.evaluation import ExactValues, blocks, evaluate_answers, mean_return
+from stackpop.evaluation import ExactValues, blocks, evaluate_answers, mean_returns
 from stackpop.games import GameBatch
 from stackpop.games.play import asked_and_played, by_table, committed_leader, play_rounds
 from stackpop.learners import Streams
@@ -60,6 +60,4 @@ def _curves(game: GameBatch, policy: Tensor, query: Query, uniforms: Tensor, *, 
     rounds = play_rounds(flat, envs, leader, follower)
     answers, by_episode = (x.reshape(runs, iterations, envs, -1) for x in (answers, by_episode))
     curves = evaluate_answers(game, policy, answers, by_episode, greedy, replay=replay)
-    sampled = (mean_return(rewards).view(runs, -1) for rewards in (rounds.leader_rewards, rounds.follower_rewards))
-    curves["leader_return_sampled"], curves["follower_return_sampled"] = sampled
-    return curves
+    return curves | mean_returns(rounds, runs)
