@@ -37,7 +37,7 @@ class Rounds:
     @staticmethod
     def of(game: GameBatch, worlds: Tensor) -> Rounds:
         """The rounds of world states [run, env, round + 1]."""
-        return Rounds(game, mirrored(worlds) + _starts(game))
+        return Rounds(game, mirrored(worlds) + game.starts)
 
     @property
     def worlds(self) -> Tensor:
@@ -87,7 +87,7 @@ class Rounds:
         return mirrored(tensor_of(array_of(by_place).take(array_of(places))))
 
     def _worlds(self, places: Tensor) -> Tensor:
-        return mirrored(places - _starts(self.game))
+        return mirrored(places - self.game.starts)
 
 
 @dataclass(frozen=True)
@@ -174,19 +174,14 @@ def play_on(game: GameBatch, worlds: Tensor, leader: Player, follower: Player, r
     """Play some rounds of episodes that stand at world states [run, env, 1]."""
     runs, envs, _ = worlds.shape
     visited = torch.empty(len(rounds) + 1, envs, runs, dtype=torch.int64)
-    visited[0] = mirrored(worlds)[0] + _starts(game)
-    places, first_outcome = array_of(visited.flatten(1)), array_of((_starts(game) + 1).repeat(envs))
+    visited[0] = mirrored(worlds)[0] + game.starts
+    places, first_outcome = array_of(visited.flatten(1)), array_of((game.starts + 1).repeat(envs))
     for step, t in enumerate(rounds):
         here, then = places[step], places[step + 1]
         then[:] = first_outcome
         then += game.rows * follower(t, here)
         then += leader(t, here)
     return Rounds(game, visited)
-
-
-def _starts(game: GameBatch) -> Tensor:
-    """The place of each run's first world state, [run]."""
-    return torch.arange(0, game.runs * game.worlds, game.worlds)
 
 
 def play_leader(game: GameBatch, policy: Tensor, replies: Tensor, uniforms: Tensor, *, replay: bool) -> LeaderEpisodes:

@@ -143,6 +143,11 @@ class GameBatch:
         return _observation(self.memory, self.rows, self.columns)[FOLLOWER]
 
     @cached_property
+    def starts(self) -> Tensor:
+        """Where each run's world states begin, if those of all runs stand in one row: [run]."""
+        return torch.arange(0, self.runs * self.worlds, self.worlds)
+
+    @cached_property
     def last_rewards(self) -> tuple[Tensor, Tensor]:
         """What leader and follower were paid in the round that led to each world state, two tensors [run, world].
 

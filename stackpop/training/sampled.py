@@ -53,7 +53,7 @@ def _curves(game: GameBatch, policy: Tensor, query: Query, uniforms: Tensor, *, 
     answers, leader = committed_leader(flat, policy.flatten(0, 1)[:, None], uniforms.flatten(0, 1), replay=replay)
     asked, _ = asked_and_played(policy, game.leader_states)
     # All episodes of a run, then its greedy answers, in one query.
-    given = answers.view(runs, iterations * envs, -1)
+    given = answers.reshape(runs, iterations * envs, -1)
     replies = query(torch.cat([given, asked.argmax(-1)], 1))
     by_episode, greedy = replies[:, : iterations * envs], replies[:, iterations * envs :]
     follower = by_table(by_episode.reshape(runs * iterations, envs, -1), game.follower_observation)
