@@ -148,11 +148,12 @@ def _by_place(by_state: Tensor, observation: Tensor) -> Any:
 
 def _lookup(tables: Tensor, observation: Tensor, chosen: Tensor | None) -> Callable[[Any], Any]:
     """From places of episodes to the places of their tables' entries in an array [run · table · world]."""
-    runs, count = tables.shape[:2]
+    (runs, count), worlds = tables.shape[:2], len(observation)
     if count == 1:
         return lambda places: places
-    which = torch.arange(count) if chosen is None else chosen
-    shift = array_of(mirrored((which + (count - 1) * torch.arange(runs)[:, None]) * len(observation)).flatten())
+    by_run = torch.arange(0, runs * (count - 1) * worlds, (count - 1) * worlds)
+    which = torch.arange(count)[:, None] if chosen is None else mirrored(chosen)
+    shift = array_of((by_run + worlds * which).flatten())
     return lambda places: places + shift
 
 
@@ -176,10 +177,11 @@ def play_on(game: GameBatch, worlds: Tensor, leader: Player, follower: Player, r
     visited = torch.empty(len(rounds) + 1, envs, runs, dtype=torch.int64)
     visited[0] = mirrored(worlds)[0] + game.starts
     places, first_outcome = array_of(visited.flatten(1)), array_of((game.starts + 1).repeat(envs))
+    rows = game.rows
     for step, t in enumerate(rounds):
         here, then = places[step], places[step + 1]
         then[:] = first_outcome
-        then += game.rows * follower(t, here)
+        then += rows * follower(t, here)
         then += leader(t, here)
     return Rounds(game, visited)
 

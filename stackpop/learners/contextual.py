@@ -121,8 +121,10 @@ class ContextualTables:
 
     def policy_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""
-        logits = torch.stack([at_context(each, contexts) for each in self._logits])
-        return softmax(logits.movedim(0, -1))
+        _, runs, count, states = self._logits.shape
+        rows = contexts + torch.arange(0, runs * count, count)[:, None]  # [run, env]
+        logits = self._logits.flatten(1, 2).index_select(1, rows.flatten())
+        return softmax(logits.view(-1, *rows.shape, states).movedim(0, -1))
 
     def replies_at(self, contexts: Tensor) -> Tensor:
         """See `ContextualFollower`."""

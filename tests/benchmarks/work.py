@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from stackpop.spec import RunSpec, SweepSpec, load_sweep
-from stackpop.sweep.packing import PackSizes
-from stackpop.sweep.plan import make_plan, packs
 from stackpop.training import learned, train_followers, train_leaders
 
 FILE = Path(__file__).parent.parent.parent / "sweeps" / "allmatrices.yaml"
@@ -46,6 +44,9 @@ def pack(runs: int, *overrides: str) -> None:
 
 def auto(runs: int, *overrides: str) -> None:
     """Some runs in packs as `auto` chooses them for one thread."""
+    from stackpop.sweep.packing import PackSizes  # here, since it brings Dask, which training alone does without
+    from stackpop.sweep.plan import make_plan, packs
+
     spec = protocol(runs, *overrides)
     statuses = np.zeros(spec.shape, dtype=np.int8)
     plan = make_plan(spec, statuses, None, retry_failed=False, runs_per_task="auto", threads=1)
