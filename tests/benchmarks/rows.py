@@ -116,10 +116,8 @@ def beside_peer(peer: Peer | None, times: int) -> Iterator[Row]:
     yield against("the same, the peer with its compilation", sixty, [cost.compiled for cost in suff], 0.3)
     yield against("60 runs packed, values clipped as published", clipped, [cost.steady for cost in onehot], 0.15)
     yield Row("one run alone, value loss whole, without process start", min(one), "s", 1.0)
+    yield against("the same, with process start", started, [cost.started for cost in single], 0.5)
     yield Row("one run alone, values clipped, without process start", min(one_clipped), "s")
-    yield against(
-        "one run alone, value loss whole, with process start", started, [cost.started for cost in single], 0.5
-    )
 
 
 def sweeping(folder: Path, times: int, *overrides: str) -> Iterator[Row]:
