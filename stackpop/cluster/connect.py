@@ -11,7 +11,7 @@ import dask
 from distributed import Client
 from distributed.security import Security
 
-from stackpop.cluster import jobqueue, kubernetes
+from stackpop.cluster import board, jobqueue, kubernetes
 from stackpop.cluster.existing import check_existing, existing_address
 from stackpop.cluster.gpus import device_gpus
 from stackpop.cluster.local import check_local, local_cluster
@@ -77,7 +77,8 @@ def connect(cluster: ClusterSpec, tasks: Collection[str] = (), device: Device = 
         ClusterError: no scheduler answers, a port is taken, or jobs are refused.
     """
     settings = cluster.settings
-    dask_settings = {**DASK_SETTINGS, **_durations(settings, tasks)}
+    preloads = [*dask.config.get("distributed.scheduler.preload"), board.PRELOAD]
+    dask_settings = {**DASK_SETTINGS, **_durations(settings, tasks), "distributed.scheduler.preload": preloads}
     security = security_of(settings)
     with dask.config.set(dask_settings), _started(cluster, security, dask_settings, device) as (where, supply):
         options = {"timeout": CONNECT_SECONDS} if isinstance(where, str) else {}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 
 from distributed import Client
 
+from stackpop.cluster.board import PAGE, is_shown
 from stackpop.cluster.gpus import OfferedGPUs
 from stackpop.cluster.supply import Supply
 from stackpop.devices import Device
@@ -102,8 +104,14 @@ def check_connection(client: Client) -> None:
 
 
 def dashboard(client: Client) -> str | None:
-    """Address of the cluster's dashboard; None if it has none."""
-    return client.dashboard_link if "dashboard" in client.scheduler_info(n_workers=0)["services"] else None
+    """Address to watch a sweep at: its page, or Dask's where the scheduler has not got that; None if it has neither."""
+    if "dashboard" not in client.scheduler_info(n_workers=0)["services"]:
+        return None
+    link = str(client.dashboard_link)
+    with suppress(Exception):  # whatever a scheduler says that does not know stackpop
+        if client.run_on_scheduler(is_shown):
+            return link.removesuffix("/status") + PAGE
+    return link
 
 
 def _say_no_more(_: str) -> None:

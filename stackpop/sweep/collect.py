@@ -17,6 +17,7 @@ from stackpop.games import Game
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec, SweepSpec
 from stackpop.store import ResultsWriter
+from stackpop.sweep.board import Board
 from stackpop.sweep.followers import Followers
 from stackpop.sweep.packing import PackSizes, most_runs
 from stackpop.sweep.plan import Index, Plan, grouped, packs
@@ -74,6 +75,7 @@ class Collector:
         self._games = deque((index, 1) for index in writer.missing_ground_truth())  # (index, attempt)
         search = plan.spec.search
         self._sizes = PackSizes(plan, workers.threads())
+        self._board = Board(client, plan.spec)
         self._leaders = iter(()) if search else packs(plan, self._sizes.of)
         self._trials = Trials(search, plan, writer, watcher.warn, self._sizes.of) if search else None
         self._again: deque[tuple[LeaderPack, int]] = deque()  # lost packs, each with its next attempt
@@ -96,6 +98,7 @@ class Collector:
                 if self._writer.maybe_flush():  # about once a second
                     self._count_written()
                     self.progress.threads = self._workers.threads()
+                    self._board.tell(self.progress, self._writer.leaders.status)
                 self._watcher.report(self.progress)
         finally:
             for task in self._tasks.values():
@@ -233,6 +236,7 @@ class Collector:
     def _record_leader(self, index: Index, result: TrainingResult, attempt: int) -> None:
         self._writer.leaders.record(index, dataclasses.replace(result, attempts=attempt))
         self._unwritten.append(result)
+        self._board.record(index, result)
         if self._trials is not None:
             self._trials.recorded(index)
 
