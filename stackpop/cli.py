@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -334,9 +334,9 @@ def report(
     """
     from stackpop.report import write_report
 
-    gc.disable()  # a short process that makes a million small objects; looking through them takes a quarter of its time
     file = output or Path(f"{_store_name(store)}.html")
-    write_report(store, file)
+    with _without_collection():
+        write_report(store, file)
     print(f"written to {file}")
 
 
@@ -366,9 +366,9 @@ def plot(
     """Draw a figure of a store, finished or running, as HTML that needs no network, PNG or SVG."""
     from stackpop import figures
 
-    gc.disable()  # as in `report`
     figures.check_file(output)
-    figures.save(figures.draw(kind, figures.Request(store, over, _selections(where or ()))), output)
+    with _without_collection():
+        figures.save(figures.draw(kind, figures.Request(store, over, _selections(where or ()))), output)
     print(f"written to {output}")
 
 
@@ -390,6 +390,18 @@ def export(
     file = output or Path(f"{_store_name(store)}{ENDINGS[format_]}")
     write(store, format_, file)
     print(f"written to {file}")
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Drawing makes a million small objects that stay; to look through them for garbage takes a quarter of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _store_name(store: str) -> str:

@@ -92,11 +92,9 @@ def _words(status: xr.DataArray) -> xr.DataArray:
 
 def _netcdf(store: str, results: xr.Dataset, file: Path) -> None:
     """The groups of a store as those of a file, lazily; their attributes tell what everything is."""
-    groups = {"/": results}
+    _plain(results).to_netcdf(file, engine="h5netcdf")
     if read_progress(store).followers is not None:
-        groups["/followers"] = open_results(store, "followers")
-    tree = xr.DataTree.from_dict({name: _plain(group) for name, group in groups.items()})
-    tree.to_netcdf(file, engine="h5netcdf")
+        _plain(open_results(store, "followers")).to_netcdf(file, mode="a", group="followers", engine="h5netcdf")
 
 
 def _plain(group: xr.Dataset) -> xr.Dataset:

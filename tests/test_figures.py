@@ -143,7 +143,8 @@ def test_convergence_times_count_those_that_never_converge(results: xr.Dataset) 
     figure = convergence_times(near, window=1)
     (words,) = [part for part in figure if type(part).__name__ == "Labels"]
     assert words.dimension_values(2).tolist() == ["converged", "1/2", "1/2", "1/2", "1/1"]
-    steps = np.concatenate([part.dimension_values(0) for part in figure if type(part).__name__ == "Points"])
+    points = [part for part in figure if type(part).__name__ == "Points"]
+    steps = np.concatenate([part.dimension_values(0) for part in points])
     first = near.env_steps.isel(iteration=0).sel(seed=1).values
     assert set(steps) == set(first.ravel())
 

@@ -43,6 +43,7 @@ def convergence_times(
         parts += _row(reached, known, row, setting, axes)
     every = times.env_steps.values[np.isfinite(times.env_steps.values)]
     least, most = (float(every.min()), float(every.max())) if every.size else (1.0, 10.0)
+    parts.append(style.points([least, most], [0, 0], axes, style.INK, alpha=0.0))  # a log axis needs something on it
     right = most * (most / least) ** 0.12 * 1.15
     places = np.arange(len(settings))
     parts.append(style.texts([right] * (len(settings) + 1), [-0.8, *places], ["converged", *counts], axes))
