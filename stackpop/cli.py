@@ -367,7 +367,7 @@ def plot(
     from stackpop import figures
 
     figures.check_file(output)
-    with _without_collection():
+    with _without_collection(), figures.html_only() if output.suffix == ".html" else nullcontext():
         figures.save(figures.draw(kind, figures.Request(store, over, _selections(where or ()))), output)
     print(f"written to {output}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import re
@@ -416,7 +415,6 @@ def test_help_lists_every_kind_of_figure(call: Call) -> None:
 
 
 def test_a_figure_a_report_and_a_table_of_a_store(call: Call, rated: Path, folder: Path) -> None:
-    before = gc.isenabled()
     answer = call("plot", "compare", rated, "--over", "leader.lr", "--where", "matrix=battle", "-o", "new/a.html")
     assert (answer.code, answer.err, answer.out) == (0, "", "written to new/a.html\n")
     assert "leader.lr=0.1 against leader.lr=0.2, 5 pairs of runs" in (folder / "new/a.html").read_text()
@@ -424,7 +422,6 @@ def test_a_figure_a_report_and_a_table_of_a_store(call: Call, rated: Path, folde
     assert "<title>rated – stackpop</title>" in (folder / "rated.html").read_text()
     assert call("export", rated, "--format", "csv").out == "written to rated.csv\n"
     assert len((folder / "rated.csv").read_text().splitlines()) == 21
-    assert gc.isenabled() == before
 
 
 def test_a_mistake_of_a_figure_a_report_or_an_export_is_one_line(call: Call, rated: Path) -> None:
