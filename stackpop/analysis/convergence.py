@@ -200,7 +200,7 @@ def _mean_ahead(curve: xr.DataArray, length: int) -> xr.DataArray:
 
     From running sums, for windows of xarray's own hold `length` copies of the curves.
     """
-    known: xr.DataArray = np.isfinite(curve)
+    known = abs(curve) < np.inf
 
     def window(sums: xr.DataArray) -> xr.DataArray:
         return sums.shift({UPDATES: 1 - length}) - sums.shift({UPDATES: 1}, fill_value=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from stackpop.store import Status
 MOST_PATHS = 10  # a panel, of its first runs; the ends of all are drawn
 MOST_OUTCOMES = 2000
 PATH_UPDATES = 40
+_BREAK = np.full((1, 2), np.nan)  # between two paths of one line, which is drawn faster than many lines are
 _SQUARE = {"width": 310, "height": 280}
 
 
@@ -67,11 +67,8 @@ def _panel(curves: xr.Dataset, results: xr.Dataset, game: Game, setting: Setting
     some = np.flatnonzero(present.any(1))
     paths = [np.stack([x[k][present[k]], y[k][present[k]]], 1) for k in some[:MOST_PATHS]]
     if paths:
-        path = hv.Path(paths, axes)
-        parts.append(style.part(
-            path, bokeh={"color": colour, "line_width": 1.2, "alpha": 0.7},
-            matplotlib={"color": colour, "linewidth": 1.1, "alpha": 0.7},
-        ))  # fmt: skip
+        way = np.concatenate([part for path in paths for part in (path, _BREAK)])
+        parts.append(style.line(*_across_and_up(way), axes, colour, width=1.2, alpha=0.7))
     if len(pairs.nash):
         parts.append(style.points(*_across_and_up(pairs.nash), axes, style.INK, marker="diamond", size=6, label="Nash"))
     if len(pairs.stackelberg):
