@@ -332,10 +332,10 @@ def report(
 
     It can be read without a network and mailed, and be written while the sweep runs.
     """
-    from stackpop.report import write_report
-
     file = output or Path(f"{_store_name(store)}.html")
     with _without_collection():
+        from stackpop.report import write_report
+
         write_report(store, file)
     print(f"written to {file}")
 
@@ -364,11 +364,12 @@ def plot(
     ] = None,
 ) -> None:
     """Draw a figure of a store, finished or running, as HTML that needs no network, PNG or SVG."""
-    from stackpop import figures
+    with _without_collection():
+        from stackpop import figures
 
-    figures.check_file(output)
-    with _without_collection(), figures.html_only() if output.suffix == ".html" else nullcontext():
-        figures.save(figures.draw(kind, figures.Request(store, over, _selections(where or ()))), output)
+        figures.check_file(output)
+        with figures.html_only() if output.suffix == ".html" else nullcontext():
+            figures.save(figures.draw(kind, figures.Request(store, over, _selections(where or ()))), output)
     print(f"written to {output}")
 
 
