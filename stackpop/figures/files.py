@@ -55,7 +55,8 @@ def _draw(figure: Any, file: Path) -> None:
     width, height = asked["fig_inches"]
     drawn.set_size_inches(width, height)
     if isinstance(figure, hv.Layout):  # which shows its title only above two panels or more
-        drawn.suptitle(asked["title"], y=1 + 0.15 / height, fontsize=11)
+        more = max(axes.get_title().count("\n") for axes in drawn.axes)  # lines of a panel's title, beyond the first
+        drawn.suptitle(asked["title"], y=1 + (0.05 + 0.2 * more) / height, va="bottom", fontsize=11)
     drawn.savefig(file, dpi=DPI, bbox_inches="tight", metadata=_UNDATED[file.suffix])
 
 
