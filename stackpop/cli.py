@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -318,6 +319,95 @@ def claims(
         print(f"written to {write}")
     if any(outcome.status != "held" for found in findings for outcome in found.outcomes):
         raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    store: Annotated[str, typer.Argument(help="The store of a sweep.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where it goes (default: NAME.html here).")
+    ] = None,
+) -> None:
+    """Write one HTML file on a sweep: what was run, results, figures, failures, claims; it loads nothing.
+
+    It can be read without a network and mailed, and be written while the sweep runs.
+    """
+    file = output or Path(f"{_store_name(store)}.html")
+    with _without_collection():
+        from stackpop.report import write_report
+
+        write_report(store, file)
+    print(f"written to {file}")
+
+
+@app.command()
+def plot(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="curves (leader returns beside the exact values), gap (heat map), convergence (times), "
+            "regret (of followers in pretraining), policy (of leaders over training), plane (both players' returns), "
+            "compare (two values of --over) or search (what a search tried).",
+            show_default=False,
+        ),
+    ],
+    store: Annotated[str, typer.Argument(help="The store of a sweep.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="What it is written to: .html, .png or .svg.")
+    ],
+    over: Annotated[
+        str | None, typer.Option(metavar="AXIS", help="The axis across (gap), or whose values are compared (compare).")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AXIS=VALUE", help="Only these runs; repeatable, also for several values of an axis."),
+    ] = None,
+) -> None:
+    """Draw a figure of a store, finished or running, as HTML that needs no network, PNG or SVG."""
+    with _without_collection():
+        from stackpop import figures
+
+        figures.check_file(output)
+        with figures.html_only() if output.suffix == ".html" else nullcontext():
+            figures.save(figures.draw(kind, figures.Request(store, over, _selections(where or ()))), output)
+    print(f"written to {output}")
+
+
+@app.command()
+def export(
+    store: Annotated[str, typer.Argument(help="The store of a sweep.", show_default=False)],
+    format_: Annotated[
+        Literal["csv", "parquet", "netcdf"],
+        typer.Option("--format", help="csv and parquet: a row a run; netcdf: everything.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where it goes (default: NAME.FORMAT here).")
+    ] = None,
+) -> None:
+    """Write results for other tools: final values with their coordinates, or the whole dataset."""
+    from stackpop.export import ENDINGS
+    from stackpop.export import export as write
+
+    file = output or Path(f"{_store_name(store)}{ENDINGS[format_]}")
+    write(store, format_, file)
+    print(f"written to {file}")
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Drawing makes a million small objects that stay; to look through them for garbage takes a quarter of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _store_name(store: str) -> str:
+    """The name of a store without its folder or bucket and its ending."""
+    return Path(store.rstrip("/")).name.removesuffix(".zarr")
 
 
 @app.command()

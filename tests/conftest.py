@@ -10,6 +10,7 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that start the daemons of a batch system run when asked for by their marker, and not by the way."""
-    if "slurm" not in config.option.markexpr:
-        items[:] = [item for item in items if "slurm" not in item.keywords or "slurm" not in item.path.name]
+    """Tests that start the daemons of a batch system, or a browser, run when asked for by their marker only."""
+    for marker in ("slurm", "browser"):
+        if marker not in config.option.markexpr:
+            items[:] = [item for item in items if marker not in item.keywords or marker not in item.path.name]

@@ -22,6 +22,7 @@ import stackpop as package
 from command import TINY, Answer, heeds, scheduler, stackpop, started, until, worker
 from stackpop import cli
 from stackpop.cli import main
+from stackpop.figures import KINDS
 from stackpop.games import LEADER, MATRICES, Game, GameBatch, parse_payoffs, table_returns
 from stackpop.results import TrainingResult
 from stackpop.spec import SweepSpec, parse_sweep
@@ -74,7 +75,7 @@ def check_mistake(answer: Answer, *words: str, code: int = 2) -> None:
 # ---------------------------------------------------------------- what is printed
 
 
-COMMANDS = ("sweep", "track", "status", "compare", "claims", "solve", "games")
+COMMANDS = ("sweep", "track", "status", "compare", "claims", "report", "plot", "export", "solve", "games")
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
@@ -402,6 +403,38 @@ def test_claims_write_a_page(call: Call, rated: Path, folder: Path) -> None:
     assert answer.code == 1
     assert answer.out.rstrip().endswith("written to pages/README.md")
     assert sorted(path.name for path in (folder / "pages").iterdir()) == ["README.md", "rated.png"]
+
+
+# ---------------------------------------------------------------- figures, reports, exports
+
+
+def test_help_lists_every_kind_of_figure(call: Call) -> None:
+    text = " ".join(call("plot", "--help").out.replace("│", " ").split())
+    for kind in KINDS:
+        assert f"{kind} (" in text, kind
+
+
+def test_a_figure_a_report_and_a_table_of_a_store(call: Call, rated: Path, folder: Path) -> None:
+    answer = call("plot", "compare", rated, "--over", "leader.lr", "--where", "matrix=battle", "-o", "new/a.html")
+    assert (answer.code, answer.err, answer.out) == (0, "", "written to new/a.html\n")
+    assert "leader.lr=0.1 against leader.lr=0.2, 5 pairs of runs" in (folder / "new/a.html").read_text()
+    assert call("report", rated).out == "written to rated.html\n"
+    assert "<title>rated – stackpop</title>" in (folder / "rated.html").read_text()
+    assert call("export", rated, "--format", "csv").out == "written to rated.csv\n"
+    assert len((folder / "rated.csv").read_text().splitlines()) == 21
+
+
+def test_a_mistake_of_a_figure_a_report_or_an_export_is_one_line(call: Call, rated: Path) -> None:
+    check_mistake(call("plot", "curve", rated, "-o", "a.html"), "KIND", "'curve'", "did you mean 'curves'?")
+    check_mistake(call("plot", "curves", rated, "-o", "a.pdf"), "output", ".html, .png or .svg")
+    check_mistake(call("plot", "curves", rated), "--output", "plot --help")
+    check_mistake(call("plot", "curves", "none.zarr", "-o", "a.html"), "none.zarr", "expected a store")
+    check_mistake(call("plot", "compare", rated, "-o", "a.html"), "--over", "leader.lr")
+    check_mistake(call("plot", "regret", rated, "-o", "a.html"), "a run that is done", "got none")
+    check_mistake(call("report", "none.zarr"), "none.zarr", "expected a store")
+    check_mistake(call("report", rated, "-o", "tiny.yaml/a.html"), "a file to write", "name another")
+    check_mistake(call("export", rated, "--format", "xlsx"), "xlsx", "export --help")
+    check_mistake(call("export", "none.zarr", "--format", "csv"), "none.zarr", "expected a store")
 
 
 def test_a_mistake_of_a_comparison_or_a_page_is_one_line(call: Call, rated: Path) -> None:

@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-SET_UP, TESTS, _, USE = blocks("sh")
+SET_UP, TESTS, FIGURE, USE, LOOK = blocks("sh")
 
 
 def test_ci_runs_the_commands_of_the_readme_word_for_word() -> None:
@@ -63,10 +63,36 @@ def test_sweep_commands_name_files_and_options_that_exist(line: str) -> None:
             assert word[2:].replace("-", "_") in options.replace("-", "_")
 
 
-def test_the_analysis_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the store results/quick.zarr of a short sweep."""
+    folder = tmp_path_factory.mktemp("docs")
+    short = [
+        "leader.updates=2",
+        "follower.updates=2",
+        "follower.post_updates=0",
+        "leader.batch_steps=1000",
+        "leader.lr=5",
+    ]
+    trained_store(folder / "results/quick.zarr", load_sweep(ROOT / "sweeps/quick.yaml", short))
+    return folder
+
+
+@pytest.mark.parametrize("line", [FIGURE.split(" && .venv/bin/")[1], *LOOK.splitlines()])
+def test_commands_that_look_at_a_store_write_what_they_say(
+    line: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").symlink_to(folder / "results")
     monkeypatch.chdir(tmp_path)
-    short = ["leader.updates=2", "follower.updates=2", "follower.post_updates=0", "leader.batch_steps=100"]
-    trained_store(tmp_path / "results/quick.zarr", load_sweep(ROOT / "sweeps/quick.yaml", short))
+    monkeypatch.setattr(sys, "argv", shlex.split(line.replace("allmatrices.zarr", "quick.zarr"), comments=True))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    assert Path(capsys.readouterr().out.removeprefix("written to ").strip()).stat().st_size > 1000
+
+
+def test_the_analysis_of_the_readme_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     (code,) = (block for block in blocks("python") if "analysis" in block and "open_results" in block)
     exec(code, {})
 

@@ -114,7 +114,9 @@ def test_without_any_run_or_plots_there_is_no_figure(tmp_path: Path, monkeypatch
     file = tmp_path / "README.md"
     write_page([made(tmp_path / "none.zarr", left_out=20)], file)
     assert "0 of 20 runs done, stackpop" in file.read_text()
-    monkeypatch.setattr("stackpop.report.find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
+    monkeypatch.setattr(
+        "stackpop.report.markdown.find_spec", lambda name: None if name == "matplotlib" else find_spec(name)
+    )
     write_page([made(tmp_path / "plain.zarr")], file)
     assert "![" not in file.read_text()
     assert not list(tmp_path.glob("*.png"))

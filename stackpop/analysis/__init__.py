@@ -9,6 +9,8 @@ Plain functions of xarray. Lazy results are read block by block; runs that are n
   `probability_of_improvement`.
 - What makes a difference: `compare`, and `check_claims` and `read_findings` for the claims of a sweep file.
 - What was learned: `learned_tables`, `table_values`, `run_tables`, `equilibrium_distance`; `strategy_name`.
+- What could be: `games_of` (which games the runs played), `table_pairs` (what both players of a game can earn) and
+  `state_names`.
 - Parts of results: `select`, `of_sweep`, `run_value`, `run_values`.
 """
 
@@ -31,6 +33,8 @@ from stackpop.analysis.intervals import (
 )
 from stackpop.analysis.learned import equilibrium_distance, learned_tables, run_tables, table_values
 from stackpop.analysis.paired import compare, run_value, run_values
+from stackpop.analysis.pairs import state_names, table_pairs
+from stackpop.analysis.played import games_of
 from stackpop.analysis.selection import of_sweep, select
 from stackpop.analysis.strategies import strategy_name
 
@@ -50,6 +54,7 @@ __all__ = [
     "curve",
     "equilibrium_distance",
     "final",
+    "games_of",
     "gap_area",
     "learned_tables",
     "normalised",
@@ -64,10 +69,12 @@ __all__ = [
     "run_values",
     "select",
     "share_converged",
+    "state_names",
     "steps_to_equilibrium",
     "steps_to_share",
     "strategy_name",
     "summary",
+    "table_pairs",
     "table_values",
     "with_pretraining",
 ]

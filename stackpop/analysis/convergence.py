@@ -55,7 +55,7 @@ def convergence_time(
     gap, made = results.equilibrium_gap, results.env_steps >= 0
     inside, ahead, asked = within(results, gap, tolerance), gap, made
     if (length := min(window, gap.sizes[UPDATES])) > 1:  # each update and those after it, as long as there are enough
-        ahead = gap.rolling({UPDATES: length}).mean().shift({UPDATES: 1 - length})
+        ahead = _mean_ahead(gap, length)
         asked = made.shift({UPDATES: 1 - length}, fill_value=False)
     outside = asked & ~within(results, ahead, tolerance)
     last_outside = results[UPDATES].where(outside, 0).max(UPDATES)
@@ -193,6 +193,21 @@ def _first(results: xr.Dataset, reached: xr.DataArray, followers: xr.Dataset | N
 def _known(results: xr.Dataset) -> xr.DataArray:
     known: xr.DataArray = (results.status == Status.DONE) & results.equilibrium_gap.notnull().any(UPDATES)
     return known
+
+
+def _mean_ahead(curve: xr.DataArray, length: int) -> xr.DataArray:
+    """At each update the mean over it and those after it, `length` in all; NaN where one of them is missing.
+
+    From running sums, for windows of xarray's own hold `length` copies of the curves.
+    """
+    known = abs(curve) < np.inf
+
+    def window(sums: xr.DataArray) -> xr.DataArray:
+        return sums.shift({UPDATES: 1 - length}) - sums.shift({UPDATES: 1}, fill_value=0)
+
+    total, present = curve.astype(float).where(known, 0).cumsum(UPDATES), known.cumsum(UPDATES)
+    mean: xr.DataArray = (window(total) / length).where(window(present) == length)
+    return mean
 
 
 def _since_last(counts: xr.DataArray) -> xr.DataArray:

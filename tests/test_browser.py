@@ -1,0 +1,99 @@
+"""Reports and figures in a real browser that reaches nothing: they are drawn, and ask for nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stackpop.figures import KINDS, Request, draw, save
+from stackpop.report import write_report
+from stackpop.spec import load_sweep
+from support import trained_store
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parent.parent
+SHORT = ["leader.updates=5", "follower.updates=5", "follower.post_updates=2", "leader.batch_steps=100"]
+OPTIONS = [
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND",
+]  # fmt: skip
+DRAWN = "window.Bokeh !== undefined && Bokeh.documents.length === {} && Bokeh.documents.every(d => d.is_idle)"
+# A figure without anything drawn is a canvas of one colour; Bokeh's lie in shadow roots.
+PAINTED = """() => {
+  const canvases = [];
+  const look = (root) => {
+    for (const each of root.querySelectorAll("*")) {
+      if (each.tagName === "CANVAS" && each.width * each.height > 0) canvases.push(each);
+      if (each.shadowRoot) look(each.shadowRoot);
+    }
+  };
+  look(document);
+  return canvases.filter((canvas) => {
+    const context = canvas.getContext("2d");
+    if (!context) return false;
+    const data = new Uint32Array(context.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+    return new Set(data).size > 8;
+  }).length;
+}"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run of sweeps/quick.yaml."""
+    spec = load_sweep(ROOT / "sweeps/quick.yaml", SHORT)
+    return trained_store(tmp_path_factory.mktemp("browser") / "quick.zarr", spec)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, chromium_sandbox=False, args=OPTIONS)
+        yield started
+        started.close()
+
+
+def look_at(browser: Any, file: Path, figures: int) -> Any:
+    """Open a page, wait until its figures are drawn, and check that it asked for nothing and complained of nothing."""
+    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(file.as_uri())
+    page.wait_for_function(DRAWN.format(figures), timeout=60_000)
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [file.as_uri()]
+    assert said == []
+    return page
+
+
+def test_the_report_draws_all_its_figures_and_asks_for_nothing(browser: Any, store: Path, tmp_path: Path) -> None:
+    write_report(str(store), tmp_path / "report.html")
+    page = look_at(browser, tmp_path / "report.html", 6)
+    assert page.title() == "quick – stackpop"
+    assert page.evaluate(PAINTED) >= 6
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1200
+    assert page.locator("h3").count() == 6
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"search", "compare"}))
+def test_each_figure_is_drawn(browser: Any, store: Path, tmp_path: Path, kind: str) -> None:
+    save(draw(kind, Request(str(store))), tmp_path / "figure.html")
+    assert look_at(browser, tmp_path / "figure.html", 1).evaluate(PAINTED) >= 1
+
+
+def test_a_page_that_asks_for_something_is_noticed(browser: Any, store: Path, tmp_path: Path) -> None:
+    save(draw("gap", Request(str(store))), tmp_path / "figure.html")
+    page = (tmp_path / "figure.html").read_text()
+    (tmp_path / "asking.html").write_text(page.replace("</body>", '<img src="https://example.org/a.png"></body>'))
+    with pytest.raises(AssertionError):
+        look_at(browser, tmp_path / "asking.html", 1)
