@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from importlib.metadata import version
+from typing import Any
 
 from distributed import Client
 
@@ -15,6 +19,7 @@ from stackpop.errors import ClusterError, NoWorkerError, SchedulerLostError, exp
 from stackpop.provenance import source_hash
 
 WAIT_SECONDS = 0.5  # between two looks for a worker
+RESTART_SECONDS = 30  # for a nanny to replace its worker
 
 
 class Workers:
@@ -28,6 +33,7 @@ class Workers:
         self._client, self._gpus = client, OfferedGPUs(client, device)
         self._supply = supply or Supply()
         self._checked: set[str] = set()
+        self._restarts: list[Future[None]] = []
         self._met = time.monotonic()  # when there was a worker last, or the wait for the first began
 
     def threads(self) -> int:
@@ -53,6 +59,20 @@ class Workers:
         elif self._supply.wait_seconds is not None and time.monotonic() - self._met > self._supply.wait_seconds:
             raise NoWorkerError(self._supply.wait_seconds, self._supply.state)
         return slots
+
+    def restart(self, address: str) -> None:
+        """Have the process of a worker replaced by its nanny, whatever its threads do; without a nanny, it ends.
+
+        Returns at once; see `settle`.
+        """
+        loop: Any = self._client.loop  # a Tornado one, which is asyncio's
+        restart = _restart(self._client.scheduler, address)
+        self._restarts.append(asyncio.run_coroutine_threadsafe(restart, loop.asyncio_loop))
+
+    def settle(self) -> None:
+        """Wait for the workers that are restarting to be gone."""
+        wait(self._restarts, RESTART_SECONDS)
+        self._restarts.clear()
 
     @property
     def resources(self) -> dict[str, float]:
@@ -104,6 +124,18 @@ def check_connection(client: Client) -> None:
 def dashboard(client: Client) -> str | None:
     """Address of the cluster's dashboard; None if it has none."""
     return client.dashboard_link if "dashboard" in client.scheduler_info(n_workers=0)["services"] else None
+
+
+async def _restart(scheduler: Any, address: str) -> None:
+    """A worker that cannot be restarted is removed by the scheduler; one that is gone is forgotten."""
+    with suppress(OSError):
+        await scheduler.restart_workers(
+            workers=[address],
+            timeout=RESTART_SECONDS,
+            wait_for_workers=False,
+            on_error="return",
+            stimulus_id=f"stackpop-restart-{time.time()}",
+        )
 
 
 def _say_no_more(_: str) -> None:
