@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -19,7 +20,8 @@ from stackpop.errors import ClusterError, NoWorkerError, SchedulerLostError, exp
 from stackpop.provenance import source_hash
 
 WAIT_SECONDS = 0.5  # between two looks for a worker
-RESTART_SECONDS = 30  # for a nanny to replace its worker
+EXIT_SECONDS = 5  # for a worker to do as it is told
+RESTART_SECONDS = 30  # for its nanny to replace it
 
 
 class Workers:
@@ -61,17 +63,17 @@ class Workers:
         return slots
 
     def restart(self, address: str) -> None:
-        """Have the process of a worker replaced by its nanny, whatever its threads do; without a nanny, it ends.
+        """End the process of a worker, whatever its threads do; its nanny, if it has one, starts another.
 
         Returns at once; see `settle`.
         """
         loop: Any = self._client.loop  # a Tornado one, which is asyncio's
-        restart = _restart(self._client.scheduler, address)
+        restart = _restart(self._client, address)
         self._restarts.append(asyncio.run_coroutine_threadsafe(restart, loop.asyncio_loop))
 
     def settle(self) -> None:
         """Wait for the workers that are restarting to be gone."""
-        wait(self._restarts, RESTART_SECONDS)
+        wait(self._restarts, EXIT_SECONDS + RESTART_SECONDS)
         self._restarts.clear()
 
     @property
@@ -126,9 +128,11 @@ def dashboard(client: Client) -> str | None:
     return client.dashboard_link if "dashboard" in client.scheduler_info(n_workers=0)["services"] else None
 
 
-async def _restart(scheduler: Any, address: str) -> None:
-    """A worker that cannot be restarted is removed by the scheduler; one that is gone is forgotten."""
-    with suppress(OSError):
+async def _restart(client: Client, address: str) -> None:
+    with suppress(OSError):  # it cannot answer
+        await asyncio.wait_for(client.run(os._exit, 1, workers=[address], on_error="return"), EXIT_SECONDS)
+    scheduler: Any = client.scheduler
+    with suppress(OSError):  # if it is still there, it does not listen: its nanny kills it, or the scheduler removes it
         await scheduler.restart_workers(
             workers=[address],
             timeout=RESTART_SECONDS,

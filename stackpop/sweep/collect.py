@@ -218,7 +218,8 @@ class Collector:
 
     def _collect(self) -> None:
         """Wait briefly for tasks to end, and take what they hold."""
-        for key in self._ended_tasks():
+        # Followers first: where a leader goes that was lost with its follower depends on what became of that.
+        for key in sorted(self._ended_tasks(), key=lambda key: isinstance(self._tasks.get(key), LeaderTask)):
             task = self._tasks.pop(key, None)
             if task is None:  # it was cut short
                 continue
@@ -241,7 +242,7 @@ class Collector:
         course = self._starts.lost(key)
         if course is None:
             return Loss(reason, Blame.NONE)
-        return Loss(reason, Blame.SHARED if course.accompanied else Blame.LIKELY)
+        return _many_lost(course) or Loss(reason, Blame.SHARED if course.accompanied else Blame.LIKELY)
 
     def _cut_short(self) -> None:
         """Take off the cluster what runs too long or loses worker after worker.
@@ -259,11 +260,8 @@ class Collector:
 
     def _excess(self, task: Task, course: Course) -> Loss | None:
         """Why a task that runs must be cut short, if so."""
-        if course.losses >= MOST_ATTEMPTS:
-            expected, got = "it to stay while this trains on it", f"{course.losses} lost in turn"
-            remedy = "if memory ran out, give workers more, or the run smaller batches"
-            blame = Blame.SHARED if course.accompanied else Blame.CERTAIN
-            return Loss(explain("worker", expected=expected, got=got, remedy=remedy), blame, course.losses)
+        if loss := _many_lost(course):
+            return loss
         if self._run_limit is None or isinstance(task, SolveTask):
             return None
         seconds = time.monotonic() - course.since
@@ -351,6 +349,16 @@ class Collector:
             self.progress.failed += result.failed and not result.blocked
             self.progress.done += not result.failed
             self.progress.env_steps += _env_steps(result)
+
+
+def _many_lost(course: Course) -> Loss | None:
+    """What is to say of a task that lost worker after worker, whatever the scheduler would bear."""
+    if course.losses < MOST_ATTEMPTS:
+        return None
+    expected, got = "it to stay while this trains on it", f"{course.losses} lost in turn"
+    remedy = "if memory ran out, give workers more, or the run smaller batches"
+    reason = explain("worker", expected=expected, got=got, remedy=remedy)
+    return Loss(reason, Blame.SHARED if course.accompanied else Blame.CERTAIN, course.losses)
 
 
 def _to_blame(loss: Loss, attempt: int) -> bool:
