@@ -32,6 +32,12 @@ RUNS = 12
 # What depends on where and when a run was trained, and not on what it learned.
 CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
 GROUPS = (None, "followers")
+# Lost machines are found after ten heartbeats instead of minutes, or about five seconds later where a nanny is asked.
+IMPATIENT = {
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s",  # the least that it bears
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s",
+}
 Results = dict[str | None, xr.Dataset]  # by group
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from command import heeds, kill, scheduler, started, until, worker
 from harness import (
+    IMPATIENT,
     Undisturbed,
     check_after,
     command,
@@ -29,9 +30,6 @@ from harness import (
 from stackpop.store import Status, read_progress
 
 pytestmark = pytest.mark.slow
-
-# Frozen workers are found after ten heartbeats, or this; their nannies kill them five seconds later.
-IMPATIENT = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s"}
 
 
 @pytest.mark.parametrize("time_", times(2))
