@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -55,7 +56,7 @@ def _section(found: Findings, figure: str) -> Iterator[str]:
     name = found.spec.name
     yield f"## {name}\n"
     if found.spec.description:
-        yield f"{found.spec.description}\n"
+        yield f"{_inert(found.spec.description)}\n"
     yield f"```sh\nstackpop sweep sweeps/{name}.yaml --runs-per-task auto\n```\n"
     yield f"{_provenance(found.results)}\n"
     if found.outcomes:
@@ -89,8 +90,8 @@ def _moment(time: Any) -> str:
 def _claims_table(outcomes: Sequence[Outcome]) -> str:
     rows = []
     for found in outcomes:
-        note = f"<br>*{found.claim.note}*" if found.claim.note else ""
-        text = f"{found.claim.text}<br>`{found.claim.test}`{note}"
+        note = f"<br>*{_inert(found.claim.note)}*" if found.claim.note else ""
+        text = f"{_inert(found.claim.text)}<br>`{found.claim.test}`{note}"
         difference = _with_interval(found.difference, found.low, found.high)
         outcome = f"{found.status}: {found.reason}" if found.reason else found.status
         pairs = f"{found.pairs:,}" + (f" of {found.pairs + found.missing:,}" if found.missing else "")
@@ -149,6 +150,11 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> 
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _inert(text: str) -> str:
+    """A file's own words: whatever shows Markdown takes tags for HTML."""
+    return html.escape(text, quote=False)
 
 
 def _figure(found: Findings, folder: Path) -> str:

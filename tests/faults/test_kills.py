@@ -118,11 +118,12 @@ def test_worker_is_frozen(undisturbed: Undisturbed, time_: int) -> None:
     check_after(folder, store, before)
 
 
+@pytest.mark.parametrize("time_", times(1))
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("stage", ["imports", "cluster starts", "runs"])
-def test_client_is_asked_to_stop(undisturbed: Undisturbed, number: signal.Signals, stage: str) -> None:
+def test_client_is_asked_to_stop(undisturbed: Undisturbed, number: signal.Signals, stage: str, time_: int) -> None:
     folder = undisturbed.folder
-    store = f"{number.name}-{stage.replace(' ', '-')}.zarr"
+    store = f"{number.name}-{stage.replace(' ', '-')}-{time_}.zarr"
     with (folder / "err").open("w+") as err, started(*command(store), cwd=folder, stderr=err) as sweep:
         until(lambda: heeds(sweep, signal.SIGTERM))
         time.sleep(0.2)
@@ -149,10 +150,11 @@ def test_client_is_asked_to_stop(undisturbed: Undisturbed, number: signal.Signal
     check_after(folder, store, before)
 
 
+@pytest.mark.parametrize("time_", times(1))
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_client_is_asked_to_stop_twice(undisturbed: Undisturbed, number: signal.Signals) -> None:
+def test_client_is_asked_to_stop_twice(undisturbed: Undisturbed, number: signal.Signals, time_: int) -> None:
     """A second signal ends it at once, with nothing but the one line if that is out already."""
-    folder, store = undisturbed.folder, f"twice-{number.name}.zarr"
+    folder, store = undisturbed.folder, f"twice-{number.name}-{time_}.zarr"
     with errors(folder) as (err, said), started(*command(store), cwd=folder, stderr=err) as sweep:
         wait_for_runs(folder / store, Status.DONE)
         before = done_so_far(folder / store)
