@@ -32,6 +32,8 @@ from stackpop.sweep.tasks import FollowerResults, solve_game, told, train_follow
 # Enough tasks in flight that no worker waits for the client; few enough that the scheduler holds next to nothing.
 TASKS_PER_THREAD = 3
 MOST_ATTEMPTS = 3
+# Workers that a task may lose while nobody else gives it up: some are lost to walltimes and pre-emption.
+MOST_LOSSES = 5
 REPORT_SECONDS = 0.25
 
 LeaderPack = Sequence[tuple[Index, RunSpec]]
@@ -242,7 +244,7 @@ class Collector:
         course = self._starts.lost(key)
         if course is None:
             return Loss(reason, Blame.NONE)
-        return _many_lost(course) or Loss(reason, Blame.SHARED if course.accompanied else Blame.LIKELY)
+        return _many_lost(course, MOST_ATTEMPTS) or Loss(reason, Blame.SHARED if course.accompanied else Blame.LIKELY)
 
     def _cut_short(self) -> None:
         """Take off the cluster what runs too long or loses worker after worker.
@@ -260,7 +262,7 @@ class Collector:
 
     def _excess(self, task: Task, course: Course) -> Loss | None:
         """Why a task that runs must be cut short, if so."""
-        if loss := _many_lost(course):
+        if loss := _many_lost(course, MOST_LOSSES):
             return loss
         if self._run_limit is None or isinstance(task, SolveTask):
             return None
@@ -351,9 +353,9 @@ class Collector:
             self.progress.env_steps += _env_steps(result)
 
 
-def _many_lost(course: Course) -> Loss | None:
-    """What is to say of a task that lost worker after worker, whatever the scheduler would bear."""
-    if course.losses < MOST_ATTEMPTS:
+def _many_lost(course: Course, most: int) -> Loss | None:
+    """What is to say of a task that lost so many workers, one after the other."""
+    if course.losses < most:
         return None
     expected, got = "it to stay while this trains on it", f"{course.losses} lost in turn"
     remedy = "if memory ran out, give workers more, or the run smaller batches"

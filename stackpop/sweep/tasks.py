@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -23,13 +24,17 @@ FollowerResults = dict[str, TrainingResult]  # by follower_id
 
 
 def told(topic: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a task whose start was told, see `Starts`: the scheduler knows of it before anything can happen to it."""
+    """Run a task whose start was told, see `Starts`: the scheduler knows of it before anything can happen to it.
+
+    Where it cannot be told, the task counts as not started, and nobody blames it.
+    """
     from distributed import get_worker
     from distributed.utils import sync
 
     worker = get_worker()
     event = {"key": worker.get_current_task(), "worker": worker.address}
-    sync(worker.loop, worker.scheduler.log_event, topic=topic, msg=event)
+    with suppress(OSError):
+        sync(worker.loop, worker.scheduler.log_event, topic=topic, msg=event)
     return function(*arguments)
 
 

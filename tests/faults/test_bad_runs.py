@@ -98,11 +98,13 @@ def test_run_that_takes_its_worker_with_it(
     """On one worker all neighbours are queued beside it, or even run beside it, and are lost with it each time."""
     folder, store = undisturbed.folder, tmp_path / "s.zarr"
     options = ["--preload", preload(tmp_path, fault, kind), "--memory-limit", "1 GiB", "--nthreads", threads]
-    with scheduler(tmp_path) as (file, _), worker(file, tmp_path / "scratch", *options):
+    patient = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "10"}  # as it is in a cluster that stackpop starts
+    more = patient if kind == "leaders" else {}
+    with scheduler(tmp_path, more=more) as (file, _), worker(file, tmp_path / "scratch", *options):
         answer = sweep(folder, store, file)
     bad = check_fails_alone(folder, store, answer, "worker: expected it to stay while this trains on it, got ")
     assert str(bad.error.values).startswith("follower: ") == (kind == "followers")
-    assert met(tmp_path) <= 4 * threads
+    assert met(tmp_path) <= (6 if more else 8)
     if kind == "leaders":
         check_resumes(folder, store, "--workers", 2, "--retry-failed")
 
