@@ -129,17 +129,20 @@ def dashboard(client: Client) -> str | None:
 
 
 async def _restart(client: Client, address: str) -> None:
-    with suppress(OSError):  # it cannot answer
+    try:
         await asyncio.wait_for(client.run(os._exit, 1, workers=[address], on_error="return"), EXIT_SECONDS)
-    scheduler: Any = client.scheduler
-    with suppress(OSError):  # if it is still there, it does not listen: its nanny kills it, or the scheduler removes it
-        await scheduler.restart_workers(
-            workers=[address],
-            timeout=RESTART_SECONDS,
-            wait_for_workers=False,
-            on_error="return",
-            stimulus_id=f"stackpop-restart-{time.time()}",
-        )
+    except TimeoutError:  # it does not listen: its nanny kills it, or the scheduler removes it
+        scheduler: Any = client.scheduler
+        with suppress(OSError):
+            await scheduler.restart_workers(
+                workers=[address],
+                timeout=RESTART_SECONDS,
+                wait_for_workers=False,
+                on_error="return",
+                stimulus_id=f"stackpop-restart-{time.time()}",
+            )
+    except OSError:  # it is gone
+        return
 
 
 def _say_no_more(_: str) -> None:

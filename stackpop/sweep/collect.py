@@ -234,6 +234,7 @@ class Collector:
                 self._starts.ended(key)
                 self._take(task, result)
             task.future.release()
+        check_connection(self._client)
 
     def _loss(self, key: str, error: Exception) -> Loss:
         """Why a task did not come back, as far as the scheduler says."""
@@ -253,7 +254,7 @@ class Collector:
         """
         self._starts.take_in(self._tasks)
         for key, course in self._starts.running():
-            if loss := self._excess(self._tasks[key], course):
+            if course.worker and (loss := self._excess(self._tasks[key], course)):
                 task = self._tasks.pop(key)
                 self._starts.cut(key)
                 self._lost(task, loss)
@@ -279,7 +280,7 @@ class Collector:
             while True:
                 yield self._ended.get_nowait()
         except queue.Empty:
-            check_connection(self._client)
+            return
 
     def _take(self, task: Task, result: Any) -> None:
         if isinstance(task, SolveTask):

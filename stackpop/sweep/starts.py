@@ -88,7 +88,7 @@ class Starts:
             self._courses[key] = Course(worker, now)
 
     def running(self) -> Iterator[tuple[str, Course]]:
-        """The tasks that run, as far as is known, each with its course; they may be taken out meanwhile."""
+        """The tasks that run, as far as is known, each with its course; after a `cut`, some may not."""
         yield from [(key, course) for key, course in self._courses.items() if course.worker]
 
     def ended(self, key: str) -> None:
