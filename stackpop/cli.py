@@ -141,6 +141,10 @@ def sweep(
         int | None, typer.Option(help="Port of the local cluster's dashboard (default: 8787, or a free one).")
     ] = None,
     runs_per_task: Annotated[str, typer.Option(metavar="N|auto", help="Runs in one tensor program.")] = "1",
+    run_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="A run that takes longer fails (default: no limit)."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
     ] = None,
@@ -171,7 +175,7 @@ def sweep(
     where = ClusterOptions(
         scheduler, file_name, workers, dashboard_port, None if cluster is None else load_cluster(cluster)
     )
-    options = SweepOptions(store, _runs_per_task(runs_per_task), retry_failed, where)
+    options = SweepOptions(store, _runs_per_task(runs_per_task), retry_failed, where, run_limit)
     if dry_run:
         from stackpop.sweep.estimate import estimate
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,21 +125,35 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 @contextmanager
-def scheduler(folder: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
-    """A scheduler on a free loopback port: the file it wrote, and its process."""
+def scheduler(
+    folder: Path, *, within: Sequence[str] = (), host: str = "127.0.0.1", more: Mapping[str, str] | None = None
+) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A scheduler on a free loopback port: the file it wrote, and its process.
+
+    within: a command that runs it elsewhere, where `host` is; more: as for `stackpop`.
+    """
     file = folder / "scheduler.json"
     file.unlink(missing_ok=True)
-    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file]
-    with started(*_dask("scheduler"), *options, stderr=subprocess.DEVNULL) as process:
+    options = ["--host", host, "--port", "0", "--no-dashboard", "--scheduler-file", file]
+    with started(*within, *_dask("scheduler"), *options, stderr=subprocess.DEVNULL, more=more) as process:
         until(file.exists)
         yield file, process
 
 
 @contextmanager
-def worker(scheduler_file: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A worker with one thread and its nanny, which starts it again if it dies."""
-    options = ["--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", "--local-directory", folder]
-    with started(*_dask("worker"), "--scheduler-file", scheduler_file, *options, stderr=subprocess.DEVNULL) as process:
+def worker(
+    scheduler_file: Path,
+    folder: Path,
+    *options: object,
+    within: Sequence[str] = (),
+    host: str = "127.0.0.1",
+    more: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[str]]:
+    """A worker with its nanny, which starts it again if it dies; with one thread, unless `options` say otherwise."""
+    threads = () if "--nthreads" in options else ("--nthreads", "1")
+    given = ["--host", host, "--no-dashboard", "--local-directory", folder, *threads, *options]
+    command = [*within, *_dask("worker"), "--scheduler-file", scheduler_file, *given]
+    with started(*command, stderr=subprocess.DEVNULL, more=more) as process:
         yield process
 
 

@@ -470,6 +470,10 @@ COMMAND_LINES = {
     ),
     "no runs per task": ([*SWEEP, "--runs-per-task", "0"], ["--runs-per-task", "got '0'"]),
     "negative runs per task": ([*SWEEP, "--runs-per-task=-1"], ["--runs-per-task", "got '-1'"]),
+    "limit that no run can meet": (
+        [*SWEEP, "--run-limit", "0"],
+        ["run_limit", "expected seconds above 0", "got 0", "leave it out"],
+    ),
     "two schedulers": (
         [*SWEEP, "--scheduler", "a", "--scheduler-file", "b"],
         ["scheduler", "got both", "leave one out"],

@@ -557,6 +557,9 @@ def test_run_sweep_refuses_what_it_would_ignore(client: Client, tmp_path: Path) 
     for size in (0, "many", 1.5):
         with pytest.raises(SpecError, match="runs_per_task: expected a whole number of 1 or more, or auto"):
             stackpop.run_sweep(sweep(), runs_per_task=size, client=client)
+    for limit in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(SpecError, match="run_limit: expected seconds above 0, got"):
+            stackpop.run_sweep(sweep(), run_limit=limit, client=client)
     with pytest.raises(ClusterError, match="expected one of them, got both"):
         ClusterOptions(scheduler="tcp://127.0.0.1:1", scheduler_file="s.json")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from importlib.metadata import version
+from typing import Any
 
 from distributed import Client
 
@@ -17,6 +21,8 @@ from stackpop.errors import ClusterError, NoWorkerError, SchedulerLostError, exp
 from stackpop.provenance import source_hash
 
 WAIT_SECONDS = 0.5  # between two looks for a worker
+EXIT_SECONDS = 5  # for a worker to do as it is told
+RESTART_SECONDS = 30  # for its nanny to replace it
 
 
 class Workers:
@@ -30,6 +36,7 @@ class Workers:
         self._client, self._gpus = client, OfferedGPUs(client, device)
         self._supply = supply or Supply()
         self._checked: set[str] = set()
+        self._restarts: list[Future[None]] = []
         self._met = time.monotonic()  # when there was a worker last, or the wait for the first began
 
     def threads(self) -> int:
@@ -55,6 +62,20 @@ class Workers:
         elif self._supply.wait_seconds is not None and time.monotonic() - self._met > self._supply.wait_seconds:
             raise NoWorkerError(self._supply.wait_seconds, self._supply.state)
         return slots
+
+    def restart(self, address: str) -> None:
+        """End the process of a worker, whatever its threads do; its nanny, if it has one, starts another.
+
+        Returns at once; see `settle`.
+        """
+        loop: Any = self._client.loop  # a Tornado one, which is asyncio's
+        restart = _restart(self._client, address)
+        self._restarts.append(asyncio.run_coroutine_threadsafe(restart, loop.asyncio_loop))
+
+    def settle(self) -> None:
+        """Wait for the workers that are restarting to be gone."""
+        wait(self._restarts, EXIT_SECONDS + RESTART_SECONDS)
+        self._restarts.clear()
 
     @property
     def resources(self) -> dict[str, float]:
@@ -112,6 +133,23 @@ def dashboard(client: Client) -> str | None:
         if client.run_on_scheduler(is_shown):
             return link.removesuffix("/status") + PAGE
     return link
+
+
+async def _restart(client: Client, address: str) -> None:
+    try:
+        await asyncio.wait_for(client.run(os._exit, 1, workers=[address], on_error="return"), EXIT_SECONDS)
+    except TimeoutError:  # it does not listen: its nanny kills it, or the scheduler removes it
+        scheduler: Any = client.scheduler
+        with suppress(OSError):
+            await scheduler.restart_workers(
+                workers=[address],
+                timeout=RESTART_SECONDS,
+                wait_for_workers=False,
+                on_error="return",
+                stimulus_id=f"stackpop-restart-{time.time()}",
+            )
+    except OSError:  # it is gone
+        return
 
 
 def _say_no_more(_: str) -> None:

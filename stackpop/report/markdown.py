@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ def _section(found: Findings, figure: str) -> Iterator[str]:
     name = found.spec.name
     yield f"## {name}\n"
     if found.spec.description:
-        yield f"{found.spec.description}\n"
+        yield f"{_inert(found.spec.description)}\n"
     yield f"```sh\nstackpop sweep sweeps/{name}.yaml --runs-per-task auto\n```\n"
     yield f"{_provenance(found.results)}\n"
     if found.outcomes:
@@ -82,8 +83,8 @@ def _provenance(results: xr.Dataset) -> str:
 def _claims_table(outcomes: Sequence[Outcome]) -> str:
     rows = []
     for found in outcomes:
-        note = f"<br>*{found.claim.note}*" if found.claim.note else ""
-        text = f"{found.claim.text}<br>`{found.claim.test}`{note}"
+        note = f"<br>*{_inert(found.claim.note)}*" if found.claim.note else ""
+        text = f"{_inert(found.claim.text)}<br>`{found.claim.test}`{note}"
         rows.append([text, *claim_numbers(found), f"**{claim_outcome(found)}**"])
     return _table(["claim", "left", "right", "difference", "pairs", "outcome"], rows, ":----:")
 
@@ -103,6 +104,11 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> 
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _inert(text: str) -> str:
+    """A file's own words: whatever shows Markdown takes tags for HTML."""
+    return html.escape(text, quote=False)
 
 
 def _figure(found: Findings, folder: Path) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import queue
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
 from dask.utils import key_split
-from distributed import Client, Future
+from distributed import Client, Future, KilledWorker
 
 from stackpop.cluster import Workers, check_connection
+from stackpop.errors import explain
 from stackpop.games import Game
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec, SweepSpec
@@ -24,11 +27,14 @@ from stackpop.sweep.plan import Index, Plan, grouped, packs
 from stackpop.sweep.progress import Progress, Watcher
 from stackpop.sweep.search import Trials
 from stackpop.sweep.stacks import unstacked
-from stackpop.sweep.tasks import FollowerResults, solve_game, train_follower_pack, train_leader_pack
+from stackpop.sweep.starts import Blame, Course, Loss, Starts
+from stackpop.sweep.tasks import FollowerResults, solve_game, told, train_follower_pack, train_leader_pack
 
 # Enough tasks in flight that no worker waits for the client; few enough that the scheduler holds next to nothing.
 TASKS_PER_THREAD = 3
 MOST_ATTEMPTS = 3
+# Workers that a task may lose while nobody else gives it up: some are lost to walltimes and pre-emption.
+MOST_LOSSES = 5
 REPORT_SECONDS = 0.25
 
 LeaderPack = Sequence[tuple[Index, RunSpec]]
@@ -67,9 +73,17 @@ Task = SolveTask | FollowerTask | LeaderTask
 class Collector:
     """Runs one plan on one cluster into one store. The only thread that touches the writer is the caller's."""
 
-    def __init__(self, client: Client, workers: Workers, writer: ResultsWriter, plan: Plan, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        client: Client,
+        workers: Workers,
+        writer: ResultsWriter,
+        plan: Plan,
+        watcher: Watcher,
+        run_limit: float | None = None,
+    ) -> None:
         self._client, self._workers, self._writer, self._plan = client, workers, writer, plan
-        self._watcher = watcher
+        self._watcher, self._run_limit = watcher, run_limit
         self.progress = Progress(plan, plan.done, plan.failed)
         self._followers = Followers(plan.spec, writer.followers)
         self._games = deque((index, 1) for index in writer.missing_ground_truth())  # (index, attempt)
@@ -79,6 +93,10 @@ class Collector:
         self._leaders = iter(()) if search else packs(plan, self._sizes.of)
         self._trials = Trials(search, plan, writer, watcher.warn, self._sizes.of) if search else None
         self._again: deque[tuple[LeaderPack, int]] = deque()  # lost packs, each with its next attempt
+        self._aside: deque[tuple[LeaderPack, int]] = deque()  # runs to be tried when nothing else is in flight
+        self._starts = Starts()
+        self._follower_losses: Counter[Index] = Counter()
+        self._suspects: set[Index] = set()  # followers that may have lost workers
         self._tasks: dict[str, Task] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._unwritten: list[TrainingResult] = []
@@ -93,13 +111,16 @@ class Collector:
         """
         self.progress.threads = self._workers.threads()
         try:
-            while self._fill() or self._tasks:
-                self._collect()
-                if self._writer.maybe_flush():  # about once a second
-                    self._count_written()
-                    self.progress.threads = self._workers.threads()
-                    self._board.tell(self.progress, self._writer.leaders.status)
-                self._watcher.report(self.progress)
+            with self._starts.listening(self._client):
+                while self._fill() or self._tasks:
+                    self._collect()
+                    self._cut_short()
+                    if self._writer.maybe_flush():  # about once a second
+                        self._count_written()
+                        self.progress.threads = self._workers.threads()
+                        self._board.tell(self.progress, self._writer.leaders.status)
+                    self._watcher.report(self.progress)
+                self._workers.settle()
         finally:
             for task in self._tasks.values():
                 task.future.release()
@@ -118,6 +139,9 @@ class Collector:
             elif pack := self._next_pack():
                 self._sizes.handed_out(len(pack))
                 self._submit_leaders(pack, attempt=1)
+            elif self._aside and not self._tasks:
+                self._submit_leaders(*self._aside.popleft())
+                break
             else:
                 break
         return self._serial > before
@@ -142,7 +166,7 @@ class Collector:
         # A key names one submission: a task that is tried again must not meet its own lost future.
         key = f"{kind}-{labels[0]}{more}-{content}-{self._serial}"  # see `task_prefixes`
         resources = self._workers.resources if training else {}
-        return self._client.submit(function, *args, key=key, pure=False, resources=resources)
+        return self._client.submit(told, self._starts.topic, function, *args, key=key, pure=False, resources=resources)
 
     def _watch(self, task: Task) -> None:
         self._tasks[str(task.future.key)] = task
@@ -199,16 +223,59 @@ class Collector:
 
     def _collect(self) -> None:
         """Wait briefly for tasks to end, and take what they hold."""
-        for key in self._ended_tasks():
-            task = self._tasks.pop(key)
+        # Followers first: where a leader goes that was lost with its follower depends on what became of that.
+        for key in sorted(self._ended_tasks(), key=lambda key: isinstance(self._tasks.get(key), LeaderTask)):
+            task = self._tasks.pop(key, None)
+            if task is None:  # it was cut short
+                continue
             try:
                 result = task.future.result()
             except Exception as error:  # the task's own code raises nothing, so the cluster did
                 check_connection(self._client)
-                self._lost(task, error)
+                self._lost(task, self._loss(key, error))
             else:
+                self._starts.ended(key)
                 self._take(task, result)
             task.future.release()
+        check_connection(self._client)
+
+    def _loss(self, key: str, error: Exception) -> Loss:
+        """Why a task did not come back, as far as the scheduler says."""
+        reason = f"{type(error).__name__}: {error}"
+        if not isinstance(error, KilledWorker | CancelledError):
+            self._starts.ended(key)
+            return Loss(reason, Blame.LIKELY)
+        course = self._starts.lost(key)
+        if course is None:
+            return Loss(reason, Blame.NONE)
+        return _many_lost(course, MOST_ATTEMPTS) or Loss(reason, Blame.SHARED if course.accompanied else Blame.LIKELY)
+
+    def _cut_short(self) -> None:
+        """Take off the cluster what runs too long or loses worker after worker.
+
+        A thread cannot be stopped, so its worker's process is; what waits there goes elsewhere.
+        """
+        self._starts.take_in(self._tasks)
+        for key, course in self._starts.running():
+            if course.worker and (loss := self._excess(self._tasks[key], course)):
+                task = self._tasks.pop(key)
+                self._starts.cut(key)
+                self._lost(task, loss)
+                task.future.cancel(reason=loss.reason)
+                self._workers.restart(course.worker)
+
+    def _excess(self, task: Task, course: Course) -> Loss | None:
+        """Why a task that runs must be cut short, if so."""
+        if loss := _many_lost(course, MOST_LOSSES):
+            return loss
+        if self._run_limit is None or isinstance(task, SolveTask):
+            return None
+        seconds = time.monotonic() - course.since
+        if seconds <= self._run_limit * len(task.pack):
+            return None
+        expected, got = f"an end within {self._run_limit:g} s", f"none after {seconds:.0f} s"
+        remedy = "raise it, or leave it out for no limit"
+        return Loss(explain("run_limit", expected=expected, got=got, remedy=remedy), Blame.CERTAIN, course.losses)
 
     def _ended_tasks(self) -> Iterator[str]:
         try:
@@ -216,7 +283,7 @@ class Collector:
             while True:
                 yield self._ended.get_nowait()
         except queue.Empty:
-            check_connection(self._client)
+            return
 
     def _take(self, task: Task, result: Any) -> None:
         if isinstance(task, SolveTask):
@@ -240,27 +307,44 @@ class Collector:
         if self._trials is not None:
             self._trials.recorded(index)
 
-    def _lost(self, task: Task, error: Exception) -> None:
-        """A task did not come back. Its runs are tried again one by one, and blamed only when alone.
-
-        A lost follower needs nothing here: its leaders are lost with it, and ask for it again.
-        """
+    def _lost(self, task: Task, loss: Loss) -> None:
+        """A task did not come back. Its runs are tried again one by one, and blamed only when alone."""
         if isinstance(task, SolveTask):
-            if task.attempt < MOST_ATTEMPTS:
+            if _to_blame(loss, task.attempt):
+                self._unsolved(task.index, loss.reason)
+            else:
                 self._games.append((task.index, task.attempt + 1))
-            else:
-                self._unsolved(task.index, error)
-        elif isinstance(task, LeaderTask):
-            self.progress.in_flight -= len(task.pack)
-            if len(task.pack) == 1 and task.attempt >= MOST_ATTEMPTS:
-                result = TrainingResult({}, f"{type(error).__name__}: {error}")
-                self._record_leader(task.pack[0][0], result, task.attempt)
-            else:
-                self._again.extend(([item], task.attempt + 1) for item in task.pack)
+        elif isinstance(task, FollowerTask):
+            self._lost_followers(task.pack, loss)
+        else:
+            self._lost_leaders(task, loss)
 
-    def _unsolved(self, index: Index, error: Exception) -> None:
+    def _lost_followers(self, pack: FollowerPack, loss: Loss) -> None:
+        """Their leaders are lost with them, and ask for them again, or for the error of the one that is to blame."""
+        if len(pack) > 1:
+            return
+        index, _ = pack[0]
+        self._follower_losses[index] += loss.blame != Blame.NONE
+        losses = self._follower_losses[index]
+        if _to_blame(loss, losses):
+            self._followers.ended(index, TrainingResult({}, loss.reason, attempts=losses + loss.workers))
+        elif loss.blame == Blame.SHARED:
+            self._suspects.add(index)
+
+    def _lost_leaders(self, task: LeaderTask, loss: Loss) -> None:
+        self.progress.in_flight -= len(task.pack)
+        alone = len(task.pack) == 1
+        if alone and _to_blame(loss, task.attempt):
+            self._record_leader(task.pack[0][0], TrainingResult({}, loss.reason), task.attempt + loss.workers)
+            return
+        attempt = task.attempt + (loss.blame != Blame.NONE)
+        for item in task.pack:
+            suspect = alone and loss.blame == Blame.SHARED
+            aside = suspect or self._followers.index_of(item[0]) in self._suspects
+            (self._aside if aside else self._again).append(([item], attempt))
+
+    def _unsolved(self, index: Index, reason: str) -> None:
         label, _ = self._game(index)
-        reason = f"{type(error).__name__}: {error}"
         self._watcher.warn(f"{label}: no exact values, solving failed {MOST_ATTEMPTS} times, the last with {reason}")
 
     def _count_written(self) -> None:
@@ -272,6 +356,21 @@ class Collector:
             self.progress.failed += result.failed and not result.blocked
             self.progress.done += not result.failed
             self.progress.env_steps += _env_steps(result)
+
+
+def _many_lost(course: Course, most: int) -> Loss | None:
+    """What is to say of a task that lost so many workers, one after the other."""
+    if course.losses < most:
+        return None
+    expected, got = "it to stay while this trains on it", f"{course.losses} lost in turn"
+    remedy = "if memory ran out, give workers more, or the run smaller batches"
+    reason = explain("worker", expected=expected, got=got, remedy=remedy)
+    return Loss(reason, Blame.SHARED if course.accompanied else Blame.CERTAIN, course.losses)
+
+
+def _to_blame(loss: Loss, attempt: int) -> bool:
+    """Whether what was lost alone, for the so manyth time, is not tried again."""
+    return loss.blame == Blame.CERTAIN or (loss.blame == Blame.LIKELY and attempt >= MOST_ATTEMPTS)
 
 
 def task_prefixes(spec: SweepSpec) -> set[str]:

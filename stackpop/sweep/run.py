@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +27,16 @@ class SweepOptions:
     """How a sweep runs; nothing here changes its results.
 
     store: where the results go, by default `results/<sweep name>.zarr`. runs_per_task: runs trained in one
-    tensor program, or "auto". retry_failed: train failed runs again. cluster: where the tasks run.
+    tensor program, or "auto". retry_failed: train failed runs again. cluster: where the tasks run. run_limit:
+    seconds after which a training fails that has not ended, None for no limit; a pack of N runs may take N times as
+    long, as a run's `wall_seconds` are its share of its pack.
     """
 
     store: str | os.PathLike[str] | None = None
     runs_per_task: RunsPerTask = 1
     retry_failed: bool = False
     cluster: ClusterOptions = field(default_factory=ClusterOptions)
+    run_limit: float | None = None
 
     def __post_init__(self) -> None:
         if self.store is not None and not os.fspath(self.store):
@@ -44,6 +48,10 @@ class SweepOptions:
             remedy = "auto fills the workers"
             expected = "a whole number of 1 or more, or auto"
             raise SpecError(explain("runs_per_task", expected=expected, got=repr(size), remedy=remedy))
+        limit = self.run_limit
+        if limit is not None and not 0 < limit < math.inf:
+            remedy = "leave it out for no limit"
+            raise SpecError(explain("run_limit", expected="seconds above 0", got=f"{limit:g}", remedy=remedy))
 
     def store_path(self, spec: SweepSpec) -> str:
         """Where the results of this sweep go."""
@@ -62,14 +70,15 @@ def run_sweep(
     scheduler_file: str | None = None,
     cluster: str | os.PathLike[str] | None = None,
     client: Client | None = None,
+    run_limit: float | None = None,
 ) -> xr.Dataset:
     """Run what is missing of a sweep and open its results.
 
     sweep: a sweep file, or what `load_sweep` made of one. overrides: `key=value` settings, as of `--set`.
     client: a Dask client to use; without one, a scheduler's address or file, `workers` local processes, the cluster
     in the file `cluster`, the one in the sweep file, or one local process a core; a script that starts local ones
-    needs the usual `if __name__ == "__main__":`, for they import it. Failed runs are in the results' `status` and
-    `error`.
+    needs the usual `if __name__ == "__main__":`, for they import it. run_limit: seconds that a training may take, see
+    `SweepOptions`. Failed runs are in the results' `status` and `error`.
 
     Raises:
         SpecError, StoreError, ClusterError: as the message says; nothing finished is lost.
@@ -81,7 +90,7 @@ def run_sweep(
     if client is not None and where != ClusterOptions():
         raise ClusterError("client: expected alone, got workers, a scheduler or a cluster as well; leave one out")
     spec = sweep if isinstance(sweep, SweepSpec) else load_sweep(sweep, overrides)
-    options = SweepOptions(store, runs_per_task, retry_failed, where)
+    options = SweepOptions(store, runs_per_task, retry_failed, where, run_limit)
     execute(spec, options, client=client)
     return open_results(options.store_path(spec))
 
@@ -131,6 +140,6 @@ def _execute_on(
     threads = workers.wait(watcher.waiting)
     plan = survey(spec, options, writer, threads=max(threads, workers.threads_to_come))
     watcher.announce(plan, dashboard(client))
-    collector = Collector(client, workers, writer, plan, watcher)
+    collector = Collector(client, workers, writer, plan, watcher, options.run_limit)
     collector.run()
     return collector.progress

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
+from typing import Any
 
 from stackpop.devices import Device
 from stackpop.errors import explain
@@ -19,6 +21,21 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_BYTES = 2**28
 
 FollowerResults = dict[str, TrainingResult]  # by follower_id
+
+
+def told(topic: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a task whose start was told, see `Starts`: the scheduler knows of it before anything can happen to it.
+
+    Where it cannot be told, the task counts as not started, and nobody blames it.
+    """
+    from distributed import get_worker
+    from distributed.utils import sync
+
+    worker = get_worker()
+    event = {"key": worker.get_current_task(), "worker": worker.address}
+    with suppress(OSError):
+        sync(worker.loop, worker.scheduler.log_event, topic=topic, msg=event)
+    return function(*arguments)
 
 
 def solve_game(game: Game) -> dict[str, float]:

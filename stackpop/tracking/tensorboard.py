@@ -13,6 +13,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from stackpop.errors import TrackingError, explain
 from stackpop.tracking.runs import RunKey, TrackedRun
 
 FILE_VERSION = "brain.Event:2"  # what every event file begins with
@@ -49,7 +50,12 @@ class TensorBoard:
 
     def _folder(self, key: RunKey, status: str) -> Path:
         end = "" if status == "done" else f"-{status}"
-        return self._logs / key.sweep / f"{key.name}-{key.id}{end}"
+        parts = key.sweep, f"{key.name}-{key.id}{end}"
+        if any(part in {"", ".", ".."} or "/" in part for part in parts):  # a stranger's store may say anything
+            remedy = "no sweep of stackpop has it, so do not trust this store"
+            got = repr("/".join(parts))
+            raise TrackingError(explain("sweep", expected="names that are words", got=got, remedy=remedy))
+        return self._logs.joinpath(*parts)
 
 
 def _events(run: TrackedRun) -> Iterator[Any]:

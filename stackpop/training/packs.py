@@ -31,7 +31,7 @@ def timed(
 
 
 def _timed(train: Callable[[Sequence[Spec]], list[Arrays]], specs: Sequence[Spec]) -> list[TrainingResult]:
-    started = time.time()
+    started, begun = time.time(), time.monotonic()
     try:
         with torch.inference_mode():
             arrays = train(specs)
@@ -40,18 +40,18 @@ def _timed(train: Callable[[Sequence[Spec]], list[Arrays]], specs: Sequence[Spec
             # By halves, so that one run among thousands does not make thousands of packs.
             half: int = len(specs) // 2
             return [*_timed(train, specs[:half]), *_timed(train, specs[half:])]
-        return [_result({}, f"{type(error).__name__}: {error}", started, 1)]
-    return [_result(one, _not_finite(one), started, len(specs)) for one in arrays]
+        return [_result({}, f"{type(error).__name__}: {error}", started, time.monotonic() - begun)]
+    seconds = (time.monotonic() - begun) / len(specs)
+    return [_result(one, _not_finite(one), started, seconds) for one in arrays]
 
 
-def _result(arrays: Arrays, error: str, started: float, runs: int) -> TrainingResult:
-    finished = time.time()
+def _result(arrays: Arrays, error: str, started: float, seconds: float) -> TrainingResult:
     return TrainingResult(
         arrays={} if error else arrays,
         error=error,
-        wall_seconds=(finished - started) / runs,
+        wall_seconds=seconds,  # not the difference of the two moments, for clocks are set now and then
         started=started,
-        finished=finished,
+        finished=time.time(),
         worker=socket.gethostname(),
     )
 
