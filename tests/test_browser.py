@@ -1,14 +1,18 @@
-"""Reports and figures in a real browser that reaches nothing: they are drawn, and ask for nothing."""
+"""Reports, figures and the dashboard's page, drawn in a real browser that reaches nothing else."""
 
 from __future__ import annotations
 
 import shutil
+import signal
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from command import started, until
 from stackpop.figures import KINDS, Request, draw, save
 from stackpop.report import write_report
 from stackpop.spec import load_sweep
@@ -19,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 SHORT = ["leader.updates=5", "follower.updates=5", "follower.post_updates=2", "leader.batch_steps=100"]
 OPTIONS = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 DRAWN = "window.Bokeh !== undefined && Bokeh.documents.length === {} && Bokeh.documents.every(d => d.is_idle)"
 # A figure without anything drawn is a canvas of one colour; Bokeh's lie in shadow roots.
@@ -97,3 +102,33 @@ def test_a_page_that_asks_for_something_is_noticed(browser: Any, store: Path, tm
     (tmp_path / "asking.html").write_text(page.replace("</body>", '<img src="https://example.org/a.png"></body>'))
     with pytest.raises(AssertionError):
         look_at(browser, tmp_path / "asking.html", 1)
+
+
+def test_the_page_of_the_dashboard_follows_a_sweep(browser: Any, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--store", tmp_path / "watched.zarr", "--workers", 1, "--dashboard-port", port]
+    file = ROOT / "sweeps/allmatrices.yaml"
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    with started(sys.executable, "-m", "stackpop", "sweep", file, *options, cwd=tmp_path) as sweep:
+        until(lambda: answers(port))
+        page.goto(f"http://127.0.0.1:{port}/stackpop")
+        page.get_by_text("allmatrices: ").filter(has_text="5 done").wait_for(timeout=120_000)
+        page.wait_for_function(DRAWN.format(1), timeout=60_000)
+        assert page.evaluate(PAINTED) >= 2  # the population and the gaps
+        assert [url for url in asked if f"127.0.0.1:{port}/" not in url and not url.startswith("data:")] == []
+        assert said == []
+        context.close()
+        sweep.send_signal(signal.SIGINT)
+        sweep.wait(60)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

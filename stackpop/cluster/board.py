@@ -8,7 +8,7 @@ last. A scheduler without the preload takes the same messages, and shows the tas
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -55,10 +55,14 @@ class Page:
         rows = Range1d(start=0, end=1)
         self._population = self._population_figure(rows)
         self._gap_figure = self._gaps_figure(rows)
-        speed = _plot("runs finished a second", x_axis_label="seconds", height=200, sizing_mode="stretch_width")
-        speed.line("seconds", "runs", source=self._speed, color="black")
+        self._speed_figure = _plot(
+            "runs finished a second", x_axis_label="seconds", height=200, sizing_mode="stretch_width"
+        )
+        self._speed_figure.line("seconds", "runs", source=self._speed, color="black")
         figures = row(self._population, self._gap_figure, sizing_mode="stretch_both")
-        self.root = column(self._headline, Div(text=f"Dask: {links}"), figures, speed, sizing_mode="stretch_both")
+        self.root = column(
+            self._headline, Div(text=f"Dask: {links}"), figures, self._speed_figure, sizing_mode="stretch_both"
+        )
 
     def _population_figure(self, rows: Range1d) -> Any:
         plot = _plot("runs, a row each game", x_axis_label="run", y_range=rows, sizing_mode="stretch_both")
@@ -68,7 +72,6 @@ class Page:
             plot.scatter([math.nan], [math.nan], marker="square", size=12, color=colour, legend_label=status)
         _legend_above(plot)
         plot.grid.visible = False
-        plot.x_range.range_padding = 0
         return plot
 
     def _gaps_figure(self, rows: Range1d) -> Any:
@@ -89,6 +92,10 @@ class Page:
         self._headline.text = headline(told)
         self._cells.data = {"image": [cells[order]], "width": [told["runs_a_game"]], "height": [len(games)]}
         places = [len(games) - 0.5 - k for k in range(len(games))]
+        self._population.x_range.end = told["runs_a_game"]
+        gaps = [gap for gap in (*told["gap_mean"], *told["gap_best"]) if not math.isnan(gap)]
+        if gaps:
+            _set_range(self._gap_figure.x_range, gaps)
         for plot in (self._population, self._gap_figure):
             plot.y_range.end = len(games)
             plot.yaxis.ticker = FixedTicker(ticks=places)
@@ -99,10 +106,21 @@ class Page:
             speed = (finished - self._before[1]) / (seconds - self._before[0])
             self._speed.stream({"seconds": [seconds], "runs": [speed]}, rollover=SAMPLES)
             self._before = seconds, finished
+            self._speed_figure.x_range.end = seconds
+            _set_range(self._speed_figure.y_range, list(self._speed.data["runs"]))
 
 
 def _plot(title: str, **options: Any) -> Any:
-    return figure(title=title, toolbar_location=None, tools="", **options)
+    # Bokeh complains of ranges that it is to find where there is no number yet.
+    ranges = {"x_range": Range1d(start=0, end=1), "y_range": Range1d(start=0, end=1)}
+    return figure(title=title, toolbar_location=None, tools="", **{**ranges, **options})
+
+
+def _set_range(shown: Any, numbers: Sequence[float]) -> None:
+    """Show the numbers, and zero."""
+    low, high = min(0.0, *numbers), max(0.0, *numbers)
+    margin = 0.05 * (high - low) or 1.0
+    shown.start, shown.end = low - margin * (low < 0), high + margin
 
 
 def _legend_above(plot: Any) -> None:
