@@ -70,7 +70,7 @@ ONLY_IN = {
     "distributed": {"cluster", "sweep"},
     "dask": {"cluster", "sweep"},
     "holoviews": {"figures"},
-    "bokeh": {"figures"},
+    "bokeh": {"cluster", "figures"},
     "matplotlib": {"figures"},
     "jinja2": {"report"},
     "zarr": {"store"},

@@ -497,7 +497,7 @@ def test_game_that_cannot_be_solved_is_told(client: Client, tmp_path: Path, monk
     def fail(game: Game) -> dict[str, float]:
         raise ValueError("no luck")
 
-    monkeypatch.setattr("stackpop.sweep.collect.solve_game", fail)
+    monkeypatch.setattr("stackpop.sweep.flight.solve_game", fail)
     recorder = Recorder()
     progress = execute(sweep(), SweepOptions(tmp_path / "s.zarr"), recorder, client=client)
     assert progress.done == 4

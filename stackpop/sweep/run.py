@@ -12,7 +12,8 @@ from stackpop.cluster import ClusterOptions, Connection, Supply, Workers, check_
 from stackpop.errors import ClusterError, SpecError, StoreError, explain
 from stackpop.spec import SweepSpec, load_cluster, load_sweep
 from stackpop.store import ResultsWriter, open_results, store_exists
-from stackpop.sweep.collect import Collector, task_prefixes
+from stackpop.sweep.collect import Collector
+from stackpop.sweep.flight import task_prefixes
 from stackpop.sweep.plan import Plan, RunsPerTask, make_plan
 from stackpop.sweep.progress import Progress, Watcher
 from stackpop.sweep.search import check_installed

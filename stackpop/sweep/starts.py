@@ -16,6 +16,10 @@ from uuid import uuid4
 
 from distributed import Client
 
+MOST_ATTEMPTS = 3
+# Workers that a task may lose while nobody else gives it up: some are lost to walltimes and pre-emption.
+MOST_LOSSES = 5
+
 
 class Blame(Enum):
     """Whether a lost task lost itself.
@@ -34,6 +38,10 @@ class Loss:
     reason: str
     blame: Blame
     workers: int = 0
+
+    def is_final(self, attempt: int) -> bool:
+        """Whether what was lost alone, for the so manyth time, is not tried again."""
+        return self.blame == Blame.CERTAIN or (self.blame == Blame.LIKELY and attempt >= MOST_ATTEMPTS)
 
 
 @dataclass

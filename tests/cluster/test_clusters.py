@@ -23,7 +23,7 @@ from stackpop.errors import ClusterError, NoWorkerError, SpecError
 from stackpop.spec import ClusterSpec, load_cluster, parse_sweep
 from stackpop.spec.cluster import AddressSettings, JobQueueSettings, KubernetesSettings, LocalSettings
 from stackpop.store import ResultsWriter
-from stackpop.sweep.collect import task_prefixes
+from stackpop.sweep.flight import task_prefixes
 
 SLURM = "cluster: {kind: slurm, jobs: 3, options: {cores: 2, memory: 1GB, interface: lo}}\n"
 JOB = {"cores": 2, "memory": "1GB", "interface": "lo"}
