@@ -85,7 +85,7 @@ claims:
 
 
 def test_page_shows_words_and_no_tags(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stackpop.report.find_spec", lambda name: None)
+    monkeypatch.setattr("stackpop.report.markdown.find_spec", lambda name: None)
     write_page([read_findings(store)], tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; more" in page
