@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
+from threading import current_thread, main_thread
 
 from distributed import LocalCluster
 from distributed.security import Security
@@ -58,11 +59,8 @@ def local_cluster(
 
 
 def _start(workers: int, port: int, security: Security | None, gpus: Sequence[str]) -> LocalCluster:
-    resource_tracker.ensure_running()  # first, for its start would lift the mask below
-    # The thread that starts workers, and so each of them, inherits this mask: a Ctrl-C, which goes to all processes
-    # of a terminal, must stop the client alone, which then stops its workers. Here it waits until the cluster is up.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    resource_tracker.ensure_running()  # first, for its start would lift the mask of `_uninterrupted`
+    with _uninterrupted():
         return LocalCluster(
             n_workers=workers,
             worker_class=partial(OneGPU, gpus) if gpus else None,
@@ -73,8 +71,29 @@ def _start(workers: int, port: int, security: Security | None, gpus: Sequence[st
             silence_logs="CRITICAL",
             security=security,
         )
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Interruptions wait until a cluster is up: one that is half there cannot be closed in order.
+
+    The thread that starts workers, and so each of them, inherits the mask: a Ctrl-C, which goes to all processes of a
+    terminal, must stop the client alone, which then stops its workers. SIGTERM is held back in this process only, for
+    that is how workers are ended.
+    """
+    held: list[int] = []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = None
+    if current_thread() is main_thread():  # no other may set handlers, or is ever interrupted
+        handler = signal.signal(signal.SIGTERM, lambda number, _: held.append(number))
+    try:
+        yield
     finally:
+        if handler is not None:
+            signal.signal(signal.SIGTERM, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if held:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def dashboard_port(wanted: int | None = None) -> int:
