@@ -8,23 +8,11 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
+from shortened import FILES, NAMES, shortened
 from stackpop.analysis import Outcome, check_claims, open_sweep
 from stackpop.spec import SweepSpec, load_sweep
 from stackpop.store import Status
 from stackpop.sweep import SweepOptions, execute
-
-FILES = sorted((Path(__file__).parent.parent / "sweeps").glob("*.yaml"))
-NAMES = [file.stem for file in FILES]
-# What makes each file short enough for every day: a few updates of everything.
-SHORT = {"leader.updates": 3, "follower.updates": 3, "follower.post_updates": 2}
-FEW_STEPS = {
-    "ipd_allmatrices_ppo_tabularq": {"leader.batch_steps": 100, "follower.games": 5},
-    "ipd_allmatrices_ppo_tabularq_large": {"leader.batch_steps": 100, "follower.games": 5},
-    "ipd_allmatrices_pg_pg": {"axes.leader.updates": "[2, 3]", "claims": "[]"},
-    "sample_efficiency": {"axes.follower.oracle": "[contextual]", "axes.leader.batch_steps": "[100]", "claims": "[]"},
-    "larger_games": {"leader.batch_steps": 100, "follower.batch_steps": 100},
-}
-FEW_LEADERS = {"smipd_hiddenqueries_es_pg": {"leader.population": 20}}
 
 # Sizes at which the mechanism shows already: fewer updates, larger steps, five seeds.
 SEEDS = {"axes.seed": "[1, 2, 3, 4, 5]"}
@@ -59,18 +47,9 @@ def run(client: Client, spec: SweepSpec, store: Path) -> list[Outcome]:
         return check_claims(results, spec.claims, spec.search)
 
 
-def shorter(file: Path, settings: dict[str, object]) -> SweepSpec:
-    """A sweep with settings that it has given other values; those it has not are left out."""
-    spec = load_sweep(file)
-    whole = ("axes.", "claims")
-    known = {name: value for name, value in settings.items() if name.startswith(whole) or spec.values(name)}
-    return load_sweep(file, {key: value for key, value in known.items() if key not in spec.axes})
-
-
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_every_file_trains(client: Client, tmp_path: Path, file: Path) -> None:
-    few = {"axes.seed": "[1, 2]", **SHORT, **FEW_STEPS.get(file.stem, {}), **FEW_LEADERS.get(file.stem, {})}
-    spec = shorter(file, few)
+    spec = shortened(file)
     outcomes = run(client, spec, tmp_path / "short.zarr")
     assert len(outcomes) == len(spec.claims)
 
