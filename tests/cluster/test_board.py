@@ -13,6 +13,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from stackpop.cluster import board as shown
+from stackpop.cluster.page import Page
 from stackpop.cluster.workers import dashboard
 from stackpop.results import TrainingResult
 from stackpop.spec import SweepSpec, parse_sweep
@@ -131,7 +132,7 @@ def test_the_page_shows_what_was_told_last(client: Client) -> None:
     assert "<title>stackpop</title>" in fetched(client, shown.PAGE)  # before there is a sweep
     told(client)
     message = told(client, counts=dict.fromkeys(shown.COLOURS, 7))
-    page = shown.Page(client.cluster.scheduler)
+    page = Page(client.cluster.scheduler)
     page.update()
     assert page._headline.text.startswith("boarded: 7 done, 7 blocked, 7 pending, 7 running, 7 failed")
     assert page._cells.data["image"][0].tolist() == message["cells"][::-1]
@@ -141,7 +142,7 @@ def test_the_page_shows_what_was_told_last(client: Client) -> None:
 
 def test_names_from_files_stay_text(client: Client) -> None:
     told(client, sweep="<b>boarded</b>")
-    page = shown.Page(client.cluster.scheduler)
+    page = Page(client.cluster.scheduler)
     page.update()
     assert page._headline.render_as_text
     assert "<b>boarded" not in fetched(client, shown.PAGE)
