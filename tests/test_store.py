@@ -206,6 +206,22 @@ def test_a_retried_run_leaves_nothing_of_the_first_attempt(store: Path) -> None:
     assert run.entropy.values.tolist()[0] == 1.0
 
 
+def test_results_that_come_fast_are_not_kept_until_a_slow_flush_is_due(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pauses as long as flushes take, and flushes as long as results were kept: nothing would bound either."""
+    monkeypatch.setattr(stackpop.store.writer, "_FLUSH_SECONDS", 1e9)
+    monkeypatch.setattr(stackpop.store.writer, "_MOST_BUFFERED", 800_000)
+    large = 10_000  # updates of a run: a result of 80 kB
+    sweep = Sweep(labels={"matrix": GAMES, "seed": tuple(range(20))}, leader_sizes={**LEADER_SIZES, "iteration": large})
+    with ResultsWriter(store, sweep) as writer:
+        flushed = []
+        for seed in range(20):
+            writer.leaders.record((0, seed), TrainingResult({"entropy": np.ones(large)}))
+            flushed.append(writer.maybe_flush())
+    assert [run for run, was in enumerate(flushed, 1) if was] == [10, 20]
+
+
 def test_an_undecodable_error_text_does_not_stop_the_store(store: Path) -> None:
     with ResultsWriter(store, Sweep()) as writer:
         writer.leaders.record((0, 0), TrainingResult({}, error="no file \udce9"))

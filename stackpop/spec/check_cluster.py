@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stackpop.errors import SpecError, did_you_mean, explain
+from stackpop.errors import SpecError, did_you_mean
 from stackpop.settings import Settings
 from stackpop.spec.cluster import KINDS, SIZES, AdaptiveSettings, ClusterSpec, TLSFiles
-from stackpop.spec.document import Document, read
+from stackpop.spec.document import Document, read, text_of
 from stackpop.spec.problems import Loc, expectation, remedy, shown
 
 _PARTS: Mapping[str, type[Settings]] = {"adaptive": AdaptiveSettings, "tls": TLSFiles}
@@ -29,12 +29,7 @@ def load_cluster(source: str | os.PathLike[str]) -> ClusterSpec:
         SpecError: the file cannot be read or is not valid; one line a problem, in the order of the file.
     """
     path = Path(source)
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no path at all
-        got = str(getattr(error, "strerror", None) or "binary data").lower()
-        line = explain("cluster file", expected="a file in YAML", got=got, remedy="check the path")
-        raise SpecError(f"{path}: {line}") from error
+    text = text_of(path, "cluster file", "a file in YAML")
     document = read(text, str(path))
     found = checked_cluster(document, ())
     document.problems.raise_any()

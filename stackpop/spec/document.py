@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -19,6 +20,22 @@ from stackpop.errors import SpecError, explain
 from stackpop.spec.problems import Loc, Mark, Problems, shown
 
 _TAG = "tag:yaml.org,2002:"
+
+
+def text_of(path: Path, field: str, expected: str) -> str:
+    """The text of a file.
+
+    field, expected: what the file is and should be, for the message.
+
+    Raises:
+        SpecError: the file cannot be read.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no path at all
+        got = str(getattr(error, "strerror", None) or "binary data").lower()
+        line = explain(field, expected=expected, got=got, remedy="check the path")
+        raise SpecError(f"{path}: {line}") from error
 
 
 @dataclass

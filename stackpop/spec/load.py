@@ -18,7 +18,7 @@ from stackpop.spec.check_conflicts import check_conflicts
 from stackpop.spec.check_games import check_tables, played_games
 from stackpop.spec.check_search import checked_search, raw_space
 from stackpop.spec.check_settings import given_settings, resolved_settings, used_kinds
-from stackpop.spec.document import Document, read
+from stackpop.spec.document import Document, read, text_of
 from stackpop.spec.problems import Mark, shown
 from stackpop.spec.runs import TRAINED_ORACLES, WORD
 from stackpop.spec.sections import AXES, SECTIONS, split_name
@@ -41,12 +41,7 @@ def load_sweep(source: str | os.PathLike[str], overrides: Overrides = ()) -> Swe
         SpecError: the file cannot be read or is not valid; one line a problem, in the order of the file.
     """
     path = Path(source)
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no path at all
-        got = str(getattr(error, "strerror", None) or "binary data").lower()
-        line = explain("file", expected="a sweep file in YAML", got=got, remedy="check the path")
-        raise SpecError(f"{path}: {line}") from error
+    text = text_of(path, "file", "a sweep file in YAML")
     return parse_sweep(text, path.stem, overrides, source=str(path))
 
 

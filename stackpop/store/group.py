@@ -20,6 +20,8 @@ from stackpop.store.schema import RUN_VARIABLES, STATUS, Status
 Index = tuple[int, ...]
 Array = zarr.Array[Any]
 
+_RESULT_BYTES = 2000  # of a result in memory, beside the numbers of its arrays
+
 
 class GroupWriter:
     """The leader runs or the follower trainings of one sweep.
@@ -40,6 +42,7 @@ class GroupWriter:
         names = [variable.name for variable in (*layout.variables, *RUN_VARIABLES, STATUS)]
         self._arrays: dict[str, Array] = {name: open_array(root, layout.path(name)) for name in names}
         self._buffer: dict[Index, tuple[Index, TrainingResult]] = {}  # by position in the store
+        self.buffered_bytes = 0  # about what the buffer weighs
         self._marks: dict[Index, Status] = {}  # by position in the store
         self._chunks_read: dict[str, tuple[Index, NDArray[Any]]] = {}  # the chunk that `read` met last
         self.status = self._settle_status()
@@ -83,6 +86,7 @@ class GroupWriter:
                 raise StoreError(f"result {name}: expected a shape of at most {room}, got {values.shape}")
         position = self._position(index)
         self._buffer[position] = (index, result)
+        self.buffered_bytes += _RESULT_BYTES + sum(values.nbytes for values in result.arrays.values())
         self._marks.pop(position, None)
 
     def read(self, index: Index, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
@@ -127,6 +131,7 @@ class GroupWriter:
         for position, (index, _) in self._buffer.items():
             self.status[index] = outcome[position]
         self._buffer.clear()
+        self.buffered_bytes = 0
         self._marks.clear()
         self._chunks_read.clear()
 

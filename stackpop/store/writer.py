@@ -23,6 +23,7 @@ from stackpop.store.schema import FOLLOWERS, GROUND_TRUTH, TRIAL
 
 _FLUSH_SECONDS = 1.0
 _LEAST_PAUSE = 4.0  # from flush to flush, in durations of a flush
+_MOST_BUFFERED = 16e6  # bytes; without a bound, results that come fast make each flush and so each pause longer
 
 
 class ResultsWriter:
@@ -116,11 +117,14 @@ class ResultsWriter:
         self._flush_took = time.monotonic() - begun
 
     def maybe_flush(self) -> bool:
-        """Flush if the last flush is a second ago, and tell whether it was; call it often.
+        """Flush if the last flush is a second ago or much is in memory, and tell whether it was; call it often.
 
         Where flushing takes long, over a network, it is done less often.
         """
-        due = time.monotonic() - self._flushed_at >= max(_FLUSH_SECONDS, _LEAST_PAUSE * self._flush_took)
+        pause = max(_FLUSH_SECONDS, _LEAST_PAUSE * self._flush_took)
+        groups = (self.leaders, self.followers)
+        buffered = sum(group.buffered_bytes for group in groups if group is not None)
+        due = buffered >= _MOST_BUFFERED or time.monotonic() - self._flushed_at >= pause
         if due:
             self.flush()
         return due

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stackpop.evaluation import ExactValues, blocks, evaluate_answers, mean_returns
+from stackpop.evaluation import ExactValues, evaluate_answers, in_blocks, mean_returns
 from stackpop.games import GameBatch
 from stackpop.games.play import asked_and_played, by_table, committed_leader, play_rounds
 from stackpop.learners import Streams
@@ -30,13 +30,12 @@ def sampled_curves(
 
     Given an episode's answers, returns are exact, so that fewer episodes are needed than for the sampled returns.
     """
-    per_iteration = game.runs * (episodes + 1) * game.worlds * game.rows * game.columns
-    parts = []
-    for block in blocks(policies.shape[1], per_iteration):
-        policy = policies[:, block]
+
+    def sampled(policy: Tensor) -> dict[str, Tensor]:
         uniforms = streams.uniform(policy.shape[1], episodes, game.leader_states + game.rounds)
-        parts.append(_curves(game, policy, query, uniforms, replay=replay))
-    curves = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+        return _curves(game, policy, query, uniforms, replay=replay)
+
+    curves = in_blocks(sampled, game.runs * (episodes + 1) * game.worlds * game.rows * game.columns, policies)
     if truth.knows_equilibrium:
         curves["equilibrium_gap"] = truth.equilibrium[:, None] - curves["leader_return"]
     return curves
