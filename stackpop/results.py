@@ -14,7 +14,8 @@ class TrainingResult:
 
     `arrays` maps a variable of the store to its values without the swept dims, e.g. `leader_return` [iteration].
     An array may be shorter than the store's dim (early stop, a smaller game). A non-empty `error` means failed, or
-    `blocked`: not started, for the reason that `error` gives.
+    `blocked`: not started, for the reason that `error` gives. `unfinished`: cut off between two updates; the arrays are
+    what the training goes on from, and nothing that the store knows.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -25,6 +26,7 @@ class TrainingResult:
     worker: str = ""
     attempts: int = 1
     blocked: bool = False
+    unfinished: bool = False
 
     @property
     def failed(self) -> bool:

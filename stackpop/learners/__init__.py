@@ -16,6 +16,7 @@ from stackpop.learners.networks import NetworkSettings
 from stackpop.learners.pg import PGLeader, PGSettings
 from stackpop.learners.ppo import PPOLeader, PPOSettings
 from stackpop.learners.simple_q import SimpleQLeader, SimpleQSettings
+from stackpop.learners.snapshot import Snapshot, joined, part, shared
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tabular_q import TabularQFollower, TabularQSettings
 from stackpop.settings import Settings
@@ -38,6 +39,12 @@ class Leader(Protocol):
 
     def update(self, batch: Batch) -> None:
         """Learn from the episodes that were played."""
+
+    def snapshot(self) -> Snapshot:
+        """All that the next updates depend on; views of what they change."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of leaders with the same settings and seeds; the population owns it from now on."""
 
 
 # Settings -> population, made of (settings of each run, states, actions, seeds).
@@ -84,11 +91,15 @@ __all__ = [
     "Phase",
     "SimpleQLeader",
     "SimpleQSettings",
+    "Snapshot",
     "Streams",
     "TabularQFollower",
     "TabularQSettings",
     "fresh_parameters",
+    "joined",
     "make_followers",
     "make_leaders",
+    "part",
+    "shared",
     "whole_episodes",
 ]

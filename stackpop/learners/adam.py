@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from stackpop.arrays import array_of, library_of
+from stackpop.arrays import array_of, library_of, tensor_of
+from stackpop.learners.snapshot import Snapshot, shared
+
+# A tensor of the parameters' shape -> views of it that begin with the run, [run, ...].
+ByRun = Callable[[Tensor], Sequence[Tensor]]
 
 
 class Adam:
@@ -52,6 +57,23 @@ class Adam:
         step = xp.divide(first, root, out=gradient)
         step *= self._lr
         self._params -= step
+
+    def snapshot(self, by_run: ByRun = lambda x: [x]) -> Snapshot:
+        """Parameters, moments and the number of steps."""
+        pieces = dict(self._pieces(by_run))
+        return {**pieces, "steps": shared(self._steps, len(next(iter(pieces.values()))))}
+
+    def restore(self, snapshot: Snapshot, by_run: ByRun = lambda x: [x]) -> None:
+        """Go on from a snapshot; the parameters change in place."""
+        for name, piece in self._pieces(by_run):
+            piece.copy_(snapshot[name])
+        self._steps = int(snapshot["steps"][0])
+
+    def _pieces(self, by_run: ByRun) -> Iterator[tuple[str, Tensor]]:
+        """Views of all that a step changes for good."""
+        for name, whole in zip(("params", "first", "second"), (self._params, *self._moments), strict=True):
+            for k, piece in enumerate(by_run(tensor_of(whole))):
+                yield f"{name}{k}", piece
 
 
 def spread(by_run: Tensor, like: Tensor) -> Tensor:

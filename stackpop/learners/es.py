@@ -14,6 +14,7 @@ from torch import Tensor
 from stackpop.arrays import array_of, library_of, row_order, running_largest, tensor_of
 from stackpop.learners.adam import Adam, spread
 from stackpop.learners.batch import Batch
+from stackpop.learners.snapshot import Snapshot, joined, part
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import greedy, normalised_init, softmax
 from stackpop.settings import Settings
@@ -75,6 +76,16 @@ class ESLeader:
         climb = climb.cumsum(1)[:, -1] / ranks.shape[1]
         torch.sub(self.settings.l2 * self.logits, climb, out=self._adam.gradient)
         self._adam.step()
+        self.policy = self._act(self.logits)
+
+    def snapshot(self) -> Snapshot:
+        """See `Leader`."""
+        return joined({"adam": self._adam.snapshot(), "exploration": self._exploration.snapshot()})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Leader`."""
+        self._adam.restore(part(snapshot, "adam"))
+        self._exploration.restore(part(snapshot, "exploration"))
         self.policy = self._act(self.logits)
 
     def _act(self, logits: Tensor) -> Tensor:

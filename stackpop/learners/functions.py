@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stackpop.learners.adam import Adam
 from stackpop.learners.networks import NetworkSettings, backward, forward, fresh_layers
+from stackpop.learners.snapshot import Snapshot
 from stackpop.learners.streams import Streams
 from stackpop.learners.tables import normalised_init
 
@@ -34,7 +35,8 @@ class StateFunctions:
         # One row of numbers for one Adam; layers, and their gradients, are views of it.
         params = torch.cat([part.flatten() for part in parts])
         self._adam = Adam(params, torch.cat([by_run.expand_as(part).flatten() for part in parts]))
-        layers, by_layer = (_views(flat, parts) for flat in (params, self._adam.gradient))
+        self._shapes, self._run_axis = [part.shape for part in parts], 0 if hidden else 1
+        layers, by_layer = (_views(flat, self._shapes) for flat in (params, self._adam.gradient))
         self.outputs, self.gradients, self._networks = layers, by_layer, list[_Network]()
         if hidden:
             depth = len(hidden) + 1
@@ -50,6 +52,19 @@ class StateFunctions:
         self._adam.step()
         for network in self._networks:
             network.refresh()
+
+    def snapshot(self) -> Snapshot:
+        """The parameters, and where Adam stands."""
+        return self._adam.snapshot(self._by_run)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot; the outputs change in place."""
+        self._adam.restore(snapshot, self._by_run)
+        for network in self._networks:
+            network.refresh()
+
+    def _by_run(self, flat: Tensor) -> list[Tensor]:
+        return [view.movedim(self._run_axis, 0) for view in _views(flat, self._shapes)]
 
 
 class _Network:
@@ -75,7 +90,7 @@ class _Network:
         self.outputs.copy_(outputs.movedim(-1, 0))
 
 
-def _views(flat: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
+def _views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
     """Views of one row of numbers, of the shapes of its parts."""
-    pieces = flat.split([part.numel() for part in parts])
-    return [piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)]
+    pieces = flat.split([shape.numel() for shape in shapes])
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

@@ -14,6 +14,7 @@ from stackpop.arrays import mirrored
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings
+from stackpop.learners.snapshot import Snapshot
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import Cells, reinforce_gradient, softmax
 
@@ -59,4 +60,13 @@ class PGLeader:
         returns = cells.sum(mirrored(batch.return_to_go))
         self._gradient[:] = reinforce_gradient(self.policy.movedim(-1, 0), returns, cells.decided)
         self._functions.step()
+        self.policy = softmax(self.logits)
+
+    def snapshot(self) -> Snapshot:
+        """See `Leader`."""
+        return self._functions.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Leader`."""
+        self._functions.restore(snapshot)
         self.policy = softmax(self.logits)

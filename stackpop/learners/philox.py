@@ -29,6 +29,14 @@ class DevicePhilox:
         self._key = torch.tensor(words)[..., None]  # [word, stream, 1]
         self._drawn = 0
 
+    def place(self) -> Tensor:
+        """How many numbers were drawn: [stream, 1]."""
+        return torch.full((self._key.shape[1], 1), self._drawn)
+
+    def go_to(self, place: Tensor) -> None:
+        """Go on from a `place`."""
+        self._drawn = int(place[0, 0])
+
     def uniform(self, size: int) -> Tensor:
         """The next numbers in [0, 1) of every stream: [stream, size]."""
         first, last = self._drawn // WORDS, -(-(self._drawn + size) // WORDS)

@@ -15,6 +15,7 @@ from stackpop.arrays import array_of, library_of, mirrored, tensor_of
 from stackpop.learners.batch import Batch, whole_episodes
 from stackpop.learners.functions import StateFunctions
 from stackpop.learners.networks import NetworkSettings
+from stackpop.learners.snapshot import Snapshot
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import Cells, log_softmax, logit_gradient, softmax
 from stackpop.learners.values import ValueGradient, clipped_squared_error, squared_error
@@ -106,6 +107,16 @@ class PPOLeader:
         target, coefficient = self.settings.kl_target, self._kl_coefficient
         factor = 1 + 0.5 * (divergence > 2 * target).double() - 0.5 * (divergence < 0.5 * target).double()
         coefficient *= factor
+
+    def snapshot(self) -> Snapshot:
+        """See `Leader`."""
+        return {**self._functions.snapshot(), "kl_coefficient": self._kl_coefficient}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Leader`."""
+        self._functions.restore(snapshot)
+        self._kl_coefficient.copy_(snapshot["kl_coefficient"])
+        self.policy = softmax(self.logits)
 
 
 def _over_cells(by_cell: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stackpop.learners.adam import Adam, spread
 from stackpop.learners.batch import Batch, whole_episodes
+from stackpop.learners.snapshot import Snapshot, joined, part, shared
 from stackpop.learners.streams import Phase, Streams
 from stackpop.learners.tables import greedy, normalised_init, sum_by_cell
 from stackpop.settings import Settings
@@ -97,6 +98,29 @@ class SimpleQLeader:
         torch.div(errors.view_as(self.q), transition.shape[1], out=self._adam.gradient)
         self._adam.step()
 
+    def snapshot(self) -> Snapshot:
+        """See `Leader`; with all that is remembered, it is far larger than those of the others."""
+        parts = {name: each.snapshot() for name, each in self._parts().items()}
+        refreshed = shared(self._refreshed, len(self.q))
+        return {**joined(parts), "noise": self.noise, "values": self._values, "refreshed": refreshed}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Leader`."""
+        if remembered := part(snapshot, "replay"):
+            self._replay = Replay(*remembered["reward"].shape)
+        for name, each in self._parts().items():
+            each.restore(part(snapshot, name))
+        self.noise, self._values, self._refreshed = snapshot["noise"], snapshot["values"], int(snapshot["refreshed"][0])
+        self.policy = greedy(self.q)
+
+    def _parts(self) -> dict[str, Adam | Streams | Replay]:
+        parts: dict[str, Adam | Streams | Replay] = {
+            "adam": self._adam,
+            "exploration": self._exploration,
+            "draws": self._draws,
+        }
+        return parts if self._replay is None else {**parts, "replay": self._replay}
+
     def _refresh(self, steps: int) -> None:
         """Bootstrap from the present table from now on; past the last step, "state" `states`, nothing is earned."""
         self._values, self._refreshed = torch.nn.functional.pad(self.q.amax(-1), (0, 1)), steps
@@ -109,6 +133,16 @@ class Replay:
         self.capacity, self.appended = capacity, 0
         self._transition = torch.zeros(runs, capacity, dtype=torch.int64)
         self._reward = torch.zeros(runs, capacity, dtype=torch.float64)
+
+    def snapshot(self) -> Snapshot:
+        """All of it."""
+        appended = shared(self.appended, len(self._reward))
+        return {"transition": self._transition, "reward": self._reward, "appended": appended}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Remember what a snapshot does, of the same capacity."""
+        self._transition, self._reward = snapshot["transition"], snapshot["reward"]
+        self.appended = int(snapshot["appended"][0])
 
     def append(self, transition: Tensor, reward: Tensor) -> None:
         """Remember [run, step]; of more than the capacity, the last."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from stackpop.arrays import mirrored, taken, tensor_of
 from stackpop.learners.philox import DevicePhilox
+from stackpop.learners.snapshot import Snapshot
 
 NUMPY_DEVICES = frozenset({"cpu"})  # where NumPy draws; a test empties it to try the other way without a GPU
 SMALLEST_UNIFORM = 2.0**-54  # stands in for 0, whose normal quantile is -inf
@@ -45,11 +47,19 @@ class Streams:
     """
 
     def __init__(self, seeds: Sequence[int], phase: Phase) -> None:
-        distinct, rows = np.unique(np.asarray(seeds, dtype=np.uint64), return_inverse=True)
+        distinct, firsts, rows = np.unique(np.asarray(seeds, dtype=np.uint64), return_index=True, return_inverse=True)
         keys = [(int(seed), int(phase)) for seed in distinct]
         by_numpy = torch.get_default_device().type in NUMPY_DEVICES
         self._source: _NumPyPhilox | _Quantiles = _NumPyPhilox(keys) if by_numpy else _Quantiles(DevicePhilox(keys))
-        self._rows = tensor_of(rows)
+        self._rows, self._firsts = tensor_of(rows), tensor_of(firsts)
+
+    def snapshot(self) -> Snapshot:
+        """Where the streams stand; another kind of device can do nothing with it."""
+        return {"place": self._source.place()[self._rows]}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of the same seeds."""
+        self._source.go_to(snapshot["place"][self._firsts])
 
     def uniform(self, *shape: int) -> Tensor:
         """The next uniform numbers in [0, 1) of every run: [run, *shape], in memory the other way round."""
@@ -74,6 +84,21 @@ class _NumPyPhilox:
     def normal(self, size: int) -> Tensor:
         return torch.from_numpy(np.stack([g.standard_normal(size) for g in self._generators]))
 
+    def place(self) -> Tensor:
+        """Counter, block of words and how many of it are used: [key, word]."""
+        # How many numbers were drawn would not do: a normal one takes as many words as it happens.
+        words = []
+        for generator in self._generators:
+            state: Any = generator.bit_generator.state
+            words.append(np.array([*state["state"]["counter"], *state["buffer"], state["buffer_pos"]], dtype=np.uint64))
+        return torch.from_numpy(np.stack(words).view(np.int64))
+
+    def go_to(self, place: Tensor) -> None:
+        for generator, words in zip(self._generators, place.numpy().view(np.uint64), strict=True):
+            state: Any = generator.bit_generator.state
+            state["state"]["counter"], state["buffer"], state["buffer_pos"] = words[:4], words[4:8], int(words[8])
+            generator.bit_generator.state = state
+
 
 class _Quantiles:
     """Numbers of each key, [key, number]; a normal one takes the place of one uniform number in the stream."""
@@ -86,6 +111,12 @@ class _Quantiles:
 
     def normal(self, size: int) -> Tensor:
         return normal_quantiles(self._uniforms.uniform(size))
+
+    def place(self) -> Tensor:
+        return self._uniforms.place()
+
+    def go_to(self, place: Tensor) -> None:
+        self._uniforms.go_to(place)
 
 
 def normal_quantiles(uniforms: Tensor) -> Tensor:

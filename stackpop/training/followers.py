@@ -25,7 +25,7 @@ from stackpop.learners import (
 )
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec
-from stackpop.training.packs import Arrays, timed
+from stackpop.training.packs import timed
 
 MOST_WASTED = 32  # updates that an early stop may come too late, since many updates are judged at once
 LEARNED = ("follower_logits", "follower_parameters")
@@ -51,7 +51,7 @@ def learned(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return next(arrays[name] for name in LEARNED if name in arrays)
 
 
-def _pretrain(specs: Sequence[FollowerSpec]) -> list[Arrays]:
+def _pretrain(specs: Sequence[FollowerSpec]) -> list[TrainingResult]:
     """Curves and what was learned of a pack of followers of one shape."""
     settings, games, seeds = specs[0].follower, [spec.to_game() for spec in specs], [spec.seed for spec in specs]
     game, truth = GameBatch.of(games), ExactValues.of(games)
@@ -85,12 +85,14 @@ def _pretrain(specs: Sequence[FollowerSpec]) -> list[Arrays]:
     steps, found = envs * games[0].episode_steps, host_array(learned)
     by_name = {name: host_array(torch.cat([part[name] for part in parts], 1)) for name in parts[0]}
     return [
-        {
-            **{name: values[row, :n] for name, values in by_name.items()},
-            "env_steps": steps * np.arange(1, n + 1),
-            settings.stored_as: found[row].copy(),
-            "updates": np.array(n),
-        }
+        TrainingResult(
+            {
+                **{name: values[row, :n] for name, values in by_name.items()},
+                "env_steps": steps * np.arange(1, n + 1),
+                settings.stored_as: found[row].copy(),
+                "updates": np.array(n),
+            }
+        )
         for row, n in enumerate(updates.tolist())
     ]
 

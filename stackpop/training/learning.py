@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stackpop.evaluation import ExactValues, mean_returns
 from stackpop.games import FOLLOWER, LEADER, GameBatch, policy_table_returns, table_index
-from stackpop.learners import Batch, Phase, Streams, TabularQFollower, TabularQSettings
+from stackpop.learners import Batch, Phase, Snapshot, Streams, TabularQFollower, TabularQSettings, joined, part
 from stackpop.learners.tabular_q import Draws, LearningEpisodes, fresh_tables, learn_and_play
 from stackpop.spec import RunSpec
 
@@ -31,7 +31,9 @@ class LearningFollowers:
         self._evaluation_episodes = specs[0].evaluation_episodes
         self._follower = TabularQFollower(self._game, settings)
         self._training = Streams(self._seeds, Phase.TABULAR_Q)
-        self._carried: list[Tensor] = []  # without reset, the tables after each batch, [run, 1, state, column]
+        self._evaluation = Streams(self._seeds, Phase.TABULAR_Q_EVALUATION)
+        # Without reset, the tables after each batch that has no curves yet, [run, 1, state, column].
+        self._carried: list[Tensor] = []
         self.episode_steps = (settings.games + 1) * games[0].rounds
 
     def play(self, behaviour: Tensor, envs: int) -> Batch:
@@ -42,16 +44,15 @@ class LearningFollowers:
         return Batch.of(episodes.state, episodes.action, self._game.rows, episodes.reward)
 
     def curves(self, policies: Tensor) -> dict[str, Tensor]:
-        """Curves [run, iteration] of recorded policies [run, iteration, state, action].
+        """Curves [run, iteration] of the next recorded policies [run, iteration, state, action].
 
         A greedy leader meets followers that learn from its greedy play, with the same random numbers.
         """
-        streams = Streams(self._seeds, Phase.TABULAR_Q_EVALUATION)
         parts = []
         for block in self._blocks(policies.shape[1]):
             policy = policies[:, block]
             size = block.stop - block.start
-            uniforms = streams.uniform(size, self._evaluation_episodes, self._follower.numbers)
+            uniforms = self._evaluation.uniform(size, self._evaluation_episodes, self._follower.numbers)
             greedy_policy = torch.nn.functional.one_hot(policy.argmax(-1), policy.shape[-1]).to(policy.dtype)
             learned, greedy = (self._episodes(each, uniforms, block) for each in (policy, greedy_policy))
             returns, best = self._exact_returns(policy, learned)
@@ -67,7 +68,20 @@ class LearningFollowers:
                 }
                 | mean_returns(learned.rounds, self._game.runs)
             )
-        return {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+        self._carried.clear()
+        return {name: torch.cat([block[name] for block in parts], 1) for name in parts[0]}
+
+    def snapshot(self) -> Snapshot:
+        """Where the random numbers stand, and the tables that are carried on."""
+        streams = {"training": self._training.snapshot(), "evaluation": self._evaluation.snapshot()}
+        tables = self._follower.tables
+        return joined(streams) if tables is None else {**joined(streams), "tables": tables}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of followers of the same runs."""
+        self._training.restore(part(snapshot, "training"))
+        self._evaluation.restore(part(snapshot, "evaluation"))
+        self._follower.tables = snapshot.get("tables")
 
     def post_train(self, policy: Tensor) -> dict[str, Tensor]:  # noqa: ARG002 these followers keep nothing to train on
         """No curves: every episode trains a follower anyway."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -12,51 +13,53 @@ import torch
 
 from stackpop.devices import Device, computing_on
 from stackpop.results import TrainingResult
-from stackpop.spec import FollowerSpec, RunSpec
 
-Arrays = dict[str, np.ndarray]
-Spec = TypeVar("Spec", RunSpec, FollowerSpec)
+Run = TypeVar("Run")  # whatever one run of a pack is to the function that trains it
 
 
 def timed(
-    train: Callable[[Sequence[Spec]], list[Arrays]], specs: Sequence[Spec], device: Device
+    train: Callable[[Sequence[Run]], list[TrainingResult]], pack: Sequence[Run], device: Device
 ) -> list[TrainingResult]:
     """Train a pack on a device; what a single run gets wrong is its own error, and its neighbours go on without it.
+
+    train: its results may hold the start and the seconds of a training that goes on, and need no times otherwise.
 
     Raises:
         ClusterError: the device is `cuda`, and there is none.
     """
     with computing_on(device):
-        return _timed(train, specs)
+        return _timed(train, pack)
 
 
-def _timed(train: Callable[[Sequence[Spec]], list[Arrays]], specs: Sequence[Spec]) -> list[TrainingResult]:
+def _timed(train: Callable[[Sequence[Run]], list[TrainingResult]], pack: Sequence[Run]) -> list[TrainingResult]:
     started, begun = time.time(), time.monotonic()
     try:
         with torch.inference_mode():
-            arrays = train(specs)
+            results = train(pack)
     except Exception as error:  # whatever a run raises is recorded with the run
-        if len(specs) > 1:
+        if len(pack) > 1:
             # By halves, so that one run among thousands does not make thousands of packs.
-            half: int = len(specs) // 2
-            return [*_timed(train, specs[:half]), *_timed(train, specs[half:])]
-        return [_result({}, f"{type(error).__name__}: {error}", started, time.monotonic() - begun)]
-    seconds = (time.monotonic() - begun) / len(specs)
-    return [_result(one, _not_finite(one), started, seconds) for one in arrays]
+            half = len(pack) // 2
+            return [*_timed(train, pack[:half]), *_timed(train, pack[half:])]
+        results = [TrainingResult({}, f"{type(error).__name__}: {error}")]
+    seconds = (time.monotonic() - begun) / len(pack)
+    return [_stamped(result, started, seconds) for result in results]
 
 
-def _result(arrays: Arrays, error: str, started: float, seconds: float) -> TrainingResult:
-    return TrainingResult(
-        arrays={} if error else arrays,
+def _stamped(result: TrainingResult, started: float, seconds: float) -> TrainingResult:
+    error = result.error if result.error or result.unfinished else _not_finite(result.arrays)
+    return dataclasses.replace(
+        result,
+        arrays={} if error else result.arrays,
         error=error,
-        wall_seconds=seconds,  # not the difference of the two moments, for clocks are set now and then
-        started=started,
+        wall_seconds=result.wall_seconds + seconds,  # not a difference of two moments, for clocks are set now and then
+        started=result.started or started,
         finished=time.time(),
         worker=socket.gethostname(),
     )
 
 
-def _not_finite(arrays: Arrays) -> str:
+def _not_finite(arrays: Mapping[str, np.ndarray]) -> str:
     """An error message if any number is not finite, or not in the single precision of the store; else nothing."""
     for name, array in arrays.items():
         sound = np.isfinite(array) & (np.abs(array) <= np.finfo(np.float32).max)

@@ -33,8 +33,11 @@ from stackpop.learners import (
     ContextualFollower,
     ContextualSettings,
     Phase,
+    Snapshot,
     Streams,
+    joined,
     make_followers,
+    part,
     whole_episodes,
 )
 from stackpop.spec import RunSpec
@@ -59,6 +62,7 @@ class QueriedFollowers:
         self._follower, self._replay = follower, specs[0].commitment == "replay"
         self._replies = self._all_replies(follower) if follower and self._truth.enumerated else replies
         self._training = Streams(self._seeds, Phase.LEADER_TRAINING)
+        self._evaluation = Streams(self._seeds, Phase.LEADER_EVALUATION)
         self.episode_steps = games[0].episode_steps
 
     @classmethod
@@ -90,14 +94,23 @@ class QueriedFollowers:
         return leader_batch(self._game, episodes, self._spec)
 
     def curves(self, policies: Tensor) -> dict[str, Tensor]:
-        """Curves [run, iteration] of recorded policies [run, iteration, state, action]."""
+        """Curves [run, iteration] of the next recorded policies [run, iteration, state, action]."""
         if self._replies is None:
-            return self._sampled_curves(policies, self._follower, Streams(self._seeds, Phase.LEADER_EVALUATION))
-        return self._exact_curves(policies, self._replies[:, None], Phase.LEADER_EVALUATION)
+            return self._sampled_curves(policies, self._follower, self._evaluation)
+        return self._exact_curves(policies, self._replies[:, None], self._evaluation)
 
-    def _exact_curves(self, policies: Tensor, replies: Tensor, phase: Phase) -> dict[str, Tensor]:
+    def snapshot(self) -> Snapshot:
+        """Where the random numbers stand: the followers are frozen."""
+        return joined({"training": self._training.snapshot(), "evaluation": self._evaluation.snapshot()})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of followers of the same runs."""
+        self._training.restore(part(snapshot, "training"))
+        self._evaluation.restore(part(snapshot, "evaluation"))
+
+    def _exact_curves(self, policies: Tensor, replies: Tensor, streams: Streams) -> dict[str, Tensor]:
         """Curves of policies against replies [run, iteration, context, follower_state]."""
-        game, episodes, streams = self._game, self._spec.evaluation_episodes, Streams(self._seeds, phase)
+        game, episodes = self._game, self._spec.evaluation_episodes
 
         def sampled(policy: Tensor, reply: Tensor) -> dict[str, Tensor]:
             uniforms = streams.uniform(max(policy.shape[1], reply.shape[1]), episodes, self.episode_steps)
@@ -122,11 +135,11 @@ class QueriedFollowers:
             return {}
         follower = make_followers(self._settings, self._follower.parameters.clone(), self._game)
         training = self._post_updates(follower, policy)
+        streams = Streams(self._seeds, Phase.POST_EVALUATION)
         if self._truth.enumerated:
             replies = torch.stack([self._all_replies(follower) for _ in training], 1)
-            curves = self._exact_curves(policy, replies, Phase.POST_EVALUATION)
+            curves = self._exact_curves(policy, replies, streams)
         else:
-            streams = Streams(self._seeds, Phase.POST_EVALUATION)
             parts = [self._sampled_curves(policy, follower, streams) for _ in training]
             curves = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
         return {name: curves[name] for name in POST_CURVES if name in curves}
