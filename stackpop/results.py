@@ -32,3 +32,6 @@ class TrainingResult:
     def failed(self) -> bool:
         """Whether there is no result, for an error or because the run was not started."""
         return self.error != ""
+
+
+NOT_BEGUN = TrainingResult({})  # what a run has come to before its first update

@@ -26,7 +26,7 @@ from stackpop.spec.sweep import SweepSpec
 
 Overrides = Mapping[str, object] | Sequence[str]
 
-_OWN = ("name", "description", "device", "payoffs", "axes", "claims", "search", "cluster")
+_OWN = ("name", "description", "device", "segment", "payoffs", "axes", "claims", "search", "cluster")
 _KEYS = {*_OWN, *(axis.partition(".")[0] for axis in AXES)}
 
 
@@ -115,8 +115,9 @@ def _sweep(document: Document, default_name: str) -> SweepSpec:
     search = checked_search(document, space, kinds)
     claims = checked_claims(document, axes, search)
     cluster = checked_cluster(document, ("cluster",)) if "cluster" in document.value else None
-    name, description, device = _name(document, default_name), _description(document), _device(document)
-    sweep = SweepSpec(name, description, axes, games, settings, claims, search, cluster, device)
+    name, description = _name(document, default_name), _description(document)
+    device, segment = _device(document), _segment(document)
+    sweep = SweepSpec(name, description, axes, games, settings, claims, search, cluster, device, segment)
     if not document.problems:
         check_conflicts(document, sweep)
     return sweep
@@ -146,6 +147,15 @@ def _device(document: Document) -> Device:
     advice = "cuda is a GPU, and auto is one wherever there is one"
     document.refuse(("device",), expected="cpu, cuda or auto", got=shown(given), remedy=advice)
     return "cpu"
+
+
+def _segment(document: Document) -> int | None:
+    given = document.value.get("segment")
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
+        return given
+    advice = "leave it out to train every leader in one piece"
+    document.refuse(("segment",), expected="leader updates, 1 or more", got=shown(given), remedy=advice)
+    return None
 
 
 def _description(document: Document) -> str:

@@ -33,6 +33,7 @@ class SweepSpec:
     search: settings that are neither, but tried at values of its own choosing along the dim `trial`.
     cluster: where its tasks run, if the file says so. No run depends on it either.
     device: where the trainings are computed, see `stackpop.devices`. No name of a run depends on it.
+    segment: leader updates after which a training is cut off, to go on as a task of its own; no result depends on it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SweepSpec:
     search: SearchSpec | None = None
     cluster: ClusterSpec | None = None
     device: Device = "cpu"
+    segment: int | None = None
 
     @cached_property
     def text(self) -> str:
@@ -181,6 +183,8 @@ class SweepSpec:
     def to_yaml(self) -> str:
         """YAML text; `parse_sweep` gives an equal sweep back."""
         top: dict[str, Any] = {"name": self.name, "description": self.description, **self._device}
+        if self.segment is not None:
+            top["segment"] = self.segment
         own = {label: _lists(payoffs) for label, payoffs in self._own_games().items()}
         sections = {key: dict(values) for key, values in self.settings.items() if key}
         axes = {axis: list(values) for axis, values in self.axes.items()}

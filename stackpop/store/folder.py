@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,6 +60,20 @@ class Folder(Location):
         """See `Location`."""
         for key, content in contents.items():
             _replace(self.path / key, content, durable=durable)
+
+    def keys(self, folder: str) -> list[str]:
+        """See `Location`."""
+        try:
+            return [f"{folder}/{path.name}" for path in sorted((self.path / folder).iterdir())]
+        except FileNotFoundError:
+            return []
+
+    def remove(self, key: str) -> None:
+        """See `Location`; a folder goes with the last content in it."""
+        path = self.path / key
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()
 
     def sync(self, key: str) -> None:
         """See `Location`."""

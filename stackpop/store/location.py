@@ -87,6 +87,14 @@ class Location(ABC):
         """Write contents by their keys; `durable` ones are on the disk at the end."""
 
     @abstractmethod
+    def keys(self, folder: str) -> list[str]:
+        """The keys of what is directly in a folder of the store; none if there is no folder."""
+
+    @abstractmethod
+    def remove(self, key: str) -> None:
+        """Remove a content, if there is one."""
+
+    @abstractmethod
     def sync(self, key: str) -> None:
         """Wait until the names in a folder of the store are on the disk."""
 

@@ -123,6 +123,16 @@ class Bucket(Location):
         with self.faults(), ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(put, contents.items()))
 
+    def keys(self, folder: str) -> list[str]:
+        """See `Location`."""
+        with self.faults():
+            return sorted(found["path"] for batch in obstore.list(self._inside, folder) for found in batch)
+
+    def remove(self, key: str) -> None:
+        """See `Location`."""
+        with self.faults(), suppress(FileNotFoundError):
+            obstore.delete(self._inside, key)
+
     def sync(self, key: str) -> None:
         """What is acknowledged is durable."""
 

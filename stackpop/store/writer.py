@@ -20,6 +20,7 @@ from stackpop.store.location import Location, locate
 from stackpop.store.plan import Positions, open_group, plan_groups, stored_dims, stored_labels, trains_followers
 from stackpop.store.provenance import check_comparable, group_attributes
 from stackpop.store.schema import FOLLOWERS, GROUND_TRUTH, TRIAL
+from stackpop.store.unfinished import UnfinishedRuns
 
 _FLUSH_SECONDS = 1.0
 _LEAST_PAUSE = 4.0  # from flush to flush, in durations of a flush
@@ -30,7 +31,8 @@ class ResultsWriter:
     """The only writer of a store at a path or URL, from construction to `close`; a context manager.
 
     It makes the store if there is none, and appends to its dims what the sweep adds; runs never move. `leaders` and
-    `followers` (None if the sweep trains none) take the results. One thread owns it; any number of processes may read.
+    `followers` (None if the sweep trains none) take the results, `unfinished` what runs go on from that were cut off.
+    One thread owns it; any number of processes may read.
 
     What was flushed survives the death of this process at any instant. Sizes, labels and attributes survive a power
     cut, too; results do so once the operating system has written them, usually within a minute. It may write them in
@@ -47,6 +49,7 @@ class ResultsWriter:
 
     leaders: GroupWriter
     followers: GroupWriter | None
+    unfinished: UnfinishedRuns
 
     def __init__(self, path: str | os.PathLike[str], spec: Sweep) -> None:
         self.place = locate(path)
@@ -75,6 +78,7 @@ class ResultsWriter:
         if trains_followers(spec):
             places = _along(spec.follower_dims, positions)
             self.followers = GroupWriter(place, group, layouts[FOLLOWERS], places)
+        self.unfinished = UnfinishedRuns(place, self._lock)
         games = _along(spec.game_dims, positions)
         self._truth = CoordinateWriter(place, group, layouts[""], GROUND_TRUTH, games)
         self._tried = [

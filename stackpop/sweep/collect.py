@@ -11,7 +11,7 @@ from distributed import Client, Future
 from stackpop.cluster import Workers
 from stackpop.games import Game
 from stackpop.results import TrainingResult
-from stackpop.spec import FollowerSpec
+from stackpop.spec import FollowerSpec, RunSpec
 from stackpop.store import ResultsWriter
 from stackpop.sweep.board import Board
 from stackpop.sweep.flight import Flight, FollowerPack, FollowerTask, LeaderPack, LeaderTask, SolveTask, Task
@@ -20,6 +20,7 @@ from stackpop.sweep.packing import PackSizes, most_runs
 from stackpop.sweep.plan import Index, Plan, grouped, packs
 from stackpop.sweep.progress import Progress, Watcher
 from stackpop.sweep.search import Trials
+from stackpop.sweep.segments import Segments
 from stackpop.sweep.stacks import unstacked
 from stackpop.sweep.starts import MOST_ATTEMPTS, Blame, Loss
 from stackpop.sweep.tasks import FollowerResults
@@ -51,7 +52,8 @@ class Collector:
         self._trials = Trials(search, plan, writer, watcher.warn, self._sizes.of) if search else None
         self._again: deque[tuple[LeaderPack, int]] = deque()  # lost packs, each with its next attempt
         self._aside: deque[tuple[LeaderPack, int]] = deque()  # runs to be tried when nothing else is in flight
-        self._flight = Flight(client, workers, plan.spec.device, run_limit)
+        self._flight = Flight(client, workers, plan.spec, run_limit)
+        self._segments = Segments(writer.unfinished)
         self._follower_losses: Counter[Index] = Counter()
         self._suspects: set[Index] = set()  # followers that may have lost workers
         self._unwritten: list[TrainingResult] = []
@@ -119,7 +121,8 @@ class Collector:
         return run.matrix, run.to_game()
 
     def _submit_leaders(self, pack: LeaderPack, attempt: int) -> None:
-        self._flight.train_leaders(pack, self._trained_followers(pack), attempt)
+        for part, earlier in self._segments.parts(pack):
+            self._flight.train_leaders(part, earlier, self._trained_followers(part), attempt)
         for index, _ in pack:
             self._writer.leaders.mark_running(index)
         self.progress.in_flight += len(pack)
@@ -151,12 +154,21 @@ class Collector:
                 self.progress.followers_done += 1
         else:
             self.progress.in_flight -= len(task.pack)
-            results = unstacked(result)
-            self._sizes.took(task.pack[0][1], results)
-            for (index, _), one in zip(task.pack, results, strict=True):
-                self._record_leader(index, one, task.attempt)
+            self._take_leaders(task, unstacked(result))
 
-    def _record_leader(self, index: Index, result: TrainingResult, attempt: int) -> None:
+    def _take_leaders(self, task: LeaderTask, results: list[TrainingResult]) -> None:
+        both = list(zip(task.pack, results, strict=True))
+        if cut := [(item, result) for item, result in both if result.unfinished]:
+            pack = [item for item, _ in cut]
+            self._segments.took(pack, [result for _, result in cut])
+            self._again.append((pack, 1))
+        ended = [(item, result) for item, result in both if not result.unfinished]
+        self._sizes.took(task.pack[0][1], [result for _, result in ended])
+        for (index, run), result in ended:
+            self._record_leader(index, run, result, task.attempt)
+
+    def _record_leader(self, index: Index, run: RunSpec, result: TrainingResult, attempt: int) -> None:
+        self._segments.ended(run)
         self._writer.leaders.record(index, dataclasses.replace(result, attempts=attempt))
         self._unwritten.append(result)
         self._board.record(index, result)
@@ -191,7 +203,7 @@ class Collector:
         self.progress.in_flight -= len(task.pack)
         alone = len(task.pack) == 1
         if alone and loss.is_final(task.attempt):
-            self._record_leader(task.pack[0][0], TrainingResult({}, loss.reason), task.attempt + loss.workers)
+            self._record_leader(*task.pack[0], TrainingResult({}, loss.reason), task.attempt + loss.workers)
             return
         attempt = task.attempt + (loss.blame != Blame.NONE)
         for item in task.pack:
@@ -205,6 +217,7 @@ class Collector:
 
     def _count_written(self) -> None:
         """Only what is durable counts as done."""
+        self._segments.flushed()
         written, self._unwritten = self._unwritten, []
         for result in written:
             self.progress.finished_now += 1

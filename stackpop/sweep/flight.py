@@ -14,11 +14,12 @@ from dask.utils import key_split
 from distributed import Client, Future, KilledWorker
 
 from stackpop.cluster import Workers, check_connection
-from stackpop.devices import Device
 from stackpop.errors import explain
 from stackpop.games import Game
+from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec, SweepSpec
 from stackpop.sweep.plan import Index
+from stackpop.sweep.stacks import stacked
 from stackpop.sweep.starts import MOST_ATTEMPTS, MOST_LOSSES, Blame, Course, Loss, Starts
 from stackpop.sweep.tasks import FollowerResults, solve_game, told, train_follower_pack, train_leader_pack
 
@@ -47,11 +48,12 @@ class FollowerTask:
 
 @dataclass(frozen=True)
 class LeaderTask:
-    """A pack of leaders in flight."""
+    """A pack of leaders in flight; seconds: what earlier segments of their trainings took, of all runs together."""
 
     future: Future[Any]
     pack: LeaderPack
     attempt: int
+    seconds: float = 0.0
 
 
 Task = SolveTask | FollowerTask | LeaderTask
@@ -63,8 +65,9 @@ class Flight:
     submitted: how many tasks there have been. run_limit: seconds that a run may take, see `run_sweep`.
     """
 
-    def __init__(self, client: Client, workers: Workers, device: Device, run_limit: float | None = None) -> None:
-        self._client, self._workers, self._device, self._run_limit = client, workers, device, run_limit
+    def __init__(self, client: Client, workers: Workers, spec: SweepSpec, run_limit: float | None = None) -> None:
+        self._client, self._workers, self._run_limit = client, workers, run_limit
+        self._device, self._segment = spec.device, spec.segment
         self._starts = Starts()
         self._tasks: dict[str, Task] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -97,12 +100,23 @@ class Flight:
         self._watch(FollowerTask(future, pack))
         return future
 
-    def train_leaders(self, pack: LeaderPack, trained: list[Future[Any] | FollowerResults], attempt: int) -> None:
-        """A pack of leaders; trained: tasks that train followers of theirs, and results that are there already."""
+    def train_leaders(
+        self,
+        pack: LeaderPack,
+        earlier: Sequence[TrainingResult],
+        trained: list[Future[Any] | FollowerResults],
+        attempt: int,
+    ) -> None:
+        """The next segment of a pack of leaders.
+
+        earlier: what each goes on from, nothing if none has begun. trained: tasks that train their followers, and
+        results that are there already.
+        """
         specs = [spec for _, spec in pack]
         labels = [spec.label for spec in specs]
-        future = self._submit("leader", labels, specs[0].run_id, train_leader_pack, specs, trained, self._device)
-        self._watch(LeaderTask(future, pack, attempt))
+        arguments = specs, stacked(earlier), trained, self._device, self._segment
+        future = self._submit("leader", labels, specs[0].run_id, train_leader_pack, *arguments)
+        self._watch(LeaderTask(future, pack, attempt, sum(result.wall_seconds for result in earlier)))
 
     def _submit(
         self, kind: str, labels: Sequence[str], content: str, function: Any, *args: Any, training: bool = True
@@ -181,7 +195,7 @@ class Flight:
             return loss
         if self._run_limit is None or isinstance(task, SolveTask):
             return None
-        seconds = time.monotonic() - course.since
+        seconds = time.monotonic() - course.since + (task.seconds if isinstance(task, LeaderTask) else 0)
         if seconds <= self._run_limit * len(task.pack):
             return None
         expected, got = f"an end within {self._run_limit:g} s", f"none after {seconds:.0f} s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 from stackpop.devices import Device
 from stackpop.errors import explain
 from stackpop.games import Game
-from stackpop.results import TrainingResult
+from stackpop.results import NOT_BEGUN, TrainingResult
 from stackpop.spec import FollowerSpec, RunSpec
-from stackpop.sweep.stacks import Stacks, stacked
+from stackpop.sweep.stacks import Stacks, stacked, unstacked
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_BYTES = 2**28
@@ -62,9 +62,16 @@ def train_follower_pack(specs: Sequence[FollowerSpec], device: Device) -> Follow
     return {spec.follower_id: _signed(result) for spec, result in zip(specs, results, strict=True)}
 
 
-def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResults], device: Device) -> Stacks:
+def train_leader_pack(
+    specs: Sequence[RunSpec],
+    earlier: Stacks,
+    trained: Sequence[FollowerResults],
+    device: Device,
+    segment: int | None,
+) -> Stacks:
     """Train leaders of one shape on a device, against their trained followers; results in the order of `specs`.
 
+    earlier, segment: where they are, and how many updates to make now; see `train_leaders`.
     A leader whose follower failed fails with it, one whose follower is worse than `max_regret` is blocked, and the
     others go on.
     """
@@ -73,9 +80,13 @@ def train_leader_pack(specs: Sequence[RunSpec], trained: Sequence[FollowerResult
 
     followers = {key: result for pack in trained for key, result in pack.items()}
     refused = [_refusal(spec, followers) for spec in specs]
-    sound = [spec for spec, refusal in zip(specs, refused, strict=True) if refusal is None]
+    pack = zip(specs, unstacked(earlier) or [NOT_BEGUN] * len(specs), refused, strict=True)
+    sound = [(spec, before) for spec, before, refusal in pack if refusal is None]
     trained_ones = {key: learned(result.arrays) for key, result in followers.items() if not result.failed}
-    results = iter(train_leaders(sound, trained_ones, device) if sound else ())
+    results: Iterator[TrainingResult] = iter(())
+    if sound:
+        chosen, before = zip(*sound, strict=True)
+        results = iter(train_leaders(chosen, trained_ones, device, segment=segment, earlier=before))
     return stacked([_signed(refusal or next(results)) for refusal in refused])
 
 

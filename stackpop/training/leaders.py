@@ -13,13 +13,11 @@ from torch import Tensor
 from stackpop.arrays import host_array, tensor_of
 from stackpop.devices import Device
 from stackpop.learners import Batch, Snapshot, TabularQSettings, joined, make_leaders, part, shared
-from stackpop.results import TrainingResult
+from stackpop.results import NOT_BEGUN, TrainingResult
 from stackpop.spec import RunSpec
 from stackpop.training.learning import LearningFollowers
 from stackpop.training.packs import timed
 from stackpop.training.queried import QueriedFollowers
-
-_NOTHING = TrainingResult({})  # what a run has come to before its first update
 
 
 class Followers(Protocol):
@@ -52,14 +50,14 @@ def train_leaders(
     device: Device = "cpu",
     *,
     segment: int | None = None,
-    earlier: Sequence[TrainingResult] | None = None,
+    earlier: Sequence[TrainingResult] = (),
 ) -> list[TrainingResult]:
     """Train a pack of leaders, each against its frozen follower, then post-train the followers.
 
     trained: what each trained follower `learned`, by `follower_id`; runs whose oracle needs no training need none.
     segment: updates to make at most, by default all. Runs that have more to come are `unfinished`, and go on if their
-        results are given as `earlier`, all of equally many updates: with the same bits, in whatever packs, on the same
-        kind of device.
+        results are given as `earlier`, all of equally many updates: with the same bits, in whatever packs. On another
+        kind of device they start anew.
     Results hold the curves, policies and post-training curves by the store's names. Where the contexts are too many to
     enumerate, the curves of stochastic leaders are means over evaluation episodes, and those that nobody knows are
     left out.
@@ -67,7 +65,7 @@ def train_leaders(
     Raises:
         ClusterError: the device is `cuda`, and there is none.
     """
-    pack = list(zip(specs, earlier or [_NOTHING] * len(specs), strict=True))
+    pack = list(zip(specs, earlier or [NOT_BEGUN] * len(specs), strict=True))
     return timed(lambda some: _train_leaders(some, trained, segment), pack, device)
 
 
@@ -78,7 +76,9 @@ def _train_leaders(
     specs = [spec for spec, _ in pack]
     training = LeaderTraining(specs, _followers(specs, trained))
     if pack[0][1].arrays:
-        training.restore(_stacked([result.arrays for _, result in pack]))
+        snapshot = _stacked([result.arrays for _, result in pack])
+        if training.can_restore(snapshot):
+            training.restore(snapshot)
     training.train(segment or specs[0].leader.updates)
     found = training.results() if training.ended else training.snapshot()
     arrays = {name: host_array(values) for name, values in found.items()}
@@ -140,6 +140,11 @@ class LeaderTraining:
         """All that is needed to go on."""
         parts = {"leaders": self._leaders.snapshot(), "followers": self._followers.snapshot(), "curves": self.curves}
         return {**joined(parts), "made": shared(self.made, self._runs)}
+
+    def can_restore(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot was made on this kind of device: the random numbers of another go on otherwise."""
+        place = "followers.training.place"
+        return snapshot[place].shape == self.snapshot()[place].shape
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of the same runs."""
