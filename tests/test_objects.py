@@ -24,6 +24,7 @@ from obstore.store import S3Store
 from command import TINY, scheduler, stackpop, started, until, worker
 from s3_server import BUCKET, KEY, SECRET, Proxy, Refused, check_logins, deaf, free_port, login, proxy, server
 from stackpop.errors import StoreError
+from stackpop.results import TrainingResult
 from stackpop.store import ResultsWriter, Status, open_results, read_progress, read_statuses, store_exists
 from stackpop.store import lease as leases
 from stackpop.store.location import WriterInfo, locate
@@ -412,6 +413,22 @@ def test_a_flush_that_failed_is_made_up_for(url: str, through: Proxy) -> None:
         assert writer.leaders.status[0, 0] == Status.PENDING
         through.before = known
     assert read_progress(url).leaders.counts[Status.DONE] == 1
+
+
+def test_unfinished_runs_are_kept_in_a_bucket_until_they_end(url: str, at: str) -> None:
+    def kept() -> list[str]:
+        return [name for name in objects(url, at) if "/unfinished/" in name]
+
+    states = [TrainingResult({"made": np.array(3), "x": np.full(2, k)}, unfinished=True) for k in range(2)]
+    with ResultsWriter(url, Sweep()) as writer:
+        writer.unfinished.record(["a", "b"], states)
+        assert len(kept()) == 1
+    with ResultsWriter(url, Sweep()) as writer:
+        known = writer.unfinished.known("b")
+        assert known is not None
+        assert known.arrays["x"].tolist() == [1, 1]
+        writer.unfinished.ended(["a", "b"])
+    assert kept() == []
 
 
 def test_the_package_for_object_stores_is_loaded_for_urls_only(tmp_path: Path) -> None:

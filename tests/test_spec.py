@@ -245,6 +245,12 @@ MISTAKES = {
         "leader.network: expected a setting that algorithm es reads, got 'network', which algorithm pg and ppo reads",
         "remove it",
     ),
+    "segments of nothing": (
+        "matrix: hero\nsegment: 0", "2:10", "segment: expected leader updates, 1 or more, got 0", "in one piece",
+    ),
+    "segments of a yes": ("matrix: hero\nsegment: yes", "2:10", "segment: expected leader updates", "in one piece"),
+    "segments of a fraction": ("matrix: hero\nsegment: 1.5", "2:10", "segment: expected leader updates", "one piece"),
+    "segments along an axis": ("axes: {matrix: [hero], segment: [1, 2]}", "1:24", "segment", ""),
     "empty": ("# nothing\n", "1:1", "file: expected a mapping of settings, got an empty file", "matrix: prisoners"),
     "a list": ("- 1", "1:1", "file: expected a mapping of settings, got a list", "matrix: prisoners_dilemma"),
     "a word": ("hero", "1:1", "file: expected a mapping of settings, got 'hero'", "matrix: prisoners_dilemma"),
@@ -574,6 +580,17 @@ def test_without_axes_there_is_one_run() -> None:
     sweep = parse_sweep("matrix: hero", "s")
     assert (sweep.dims, sweep.shape, sweep.size, list(sweep.indices())) == ((), (), 1, [()])
     assert sweep.run(()) == hero()
+
+
+def test_segments_are_no_setting_of_any_run() -> None:
+    text = "matrix: chicken\naxes: {seed: [1, 2]}\n"
+    whole, cut = parse_sweep(text, "x"), parse_sweep(text + "segment: 20\n", "x")
+    assert (whole.segment, cut.segment) == (None, 20)
+    assert [whole.run(at) for at in whole.indices()] == [cut.run(at) for at in cut.indices()]
+    assert whole.fixed == cut.fixed
+    assert parse_sweep(cut.text, "x") == cut
+    assert "segment" not in whole.text
+    assert parse_sweep(text + "segment: null\n", "x") == whole
 
 
 def test_a_large_sweep_loads_at_once_and_stays_small() -> None:

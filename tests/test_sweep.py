@@ -329,6 +329,30 @@ def test_packs_give_the_same_bits(client: Client, alone: Path, tmp_path: Path, r
     xr.testing.assert_equal(bits(alone, "followers"), bits(tmp_path / "s.zarr", "followers"))
 
 
+@pytest.mark.parametrize("runs_per_task", [1, "auto"])
+def test_segments_give_the_same_bits(client: Client, tmp_path: Path, runs_per_task: Any) -> None:
+    """And the same errors, of runs that diverge in their first update."""
+    text, stores = HUGE + TINY, [tmp_path / "whole.zarr", tmp_path / "cut.zarr"]
+    for store, more in zip(stores, [{}, {"segment": 3}], strict=True):
+        progress = execute(
+            sweep(text, axes__matrix="[huge, chicken]", **more), SweepOptions(store, runs_per_task), client=client
+        )
+        assert (progress.done, progress.failed, progress.in_flight) == (2, 2, 0)
+    whole, cut = map(bits, stores)
+    xr.testing.assert_equal(whole, cut)
+    assert not (stores[1] / "unfinished").exists()
+
+
+def test_the_limit_of_a_run_holds_for_all_its_segments(client: Client, tmp_path: Path) -> None:
+    """No segment takes as long as the limit."""
+    spec, store = sweep(axes__matrix="[chicken]", leader__updates=100_000, segment=500), tmp_path / "s.zarr"
+    progress = execute(spec, SweepOptions(store, run_limit=4.0), client=client)
+    assert progress.failed == 2
+    errors = stackpop.open_results(store).error.values
+    assert all(error.startswith("run_limit: expected an end within 4 s, got none after ") for error in errors.flat)
+    assert not (store / "unfinished").exists()
+
+
 def test_running_again_does_nothing(alone: Path) -> None:
     before = stackpop.open_results(alone).load()
     stackpop.run_sweep(sweep(), store=alone, scheduler="tcp://127.0.0.1:1")  # which nobody would ask

@@ -1,7 +1,8 @@
 """The unfinished runs of a store: what their trainings go on from, beside the Zarr arrays, a file for each pack.
 
 They are no arrays of the store, since each learner's are of other names and shapes, and they are gone once the runs
-end. A file is whole or not there; one that cannot be read, or that other code wrote, is as good as none.
+end. One array is common to all: `made`, the updates so far. A file that is not whole, as after a power cut, or that
+other code wrote, is as good as none.
 """
 
 from __future__ import annotations
@@ -31,8 +32,18 @@ class UnfinishedRuns:
         self._file: dict[str, str] = {}  # run -> key of the file that has its latest
         self._read: tuple[str, dict[str, TrainingResult]] = ("", {})  # the file that was read last
         with place.faults():
-            for key in place.keys(FOLDER):
-                self._took_up(key, self._load(key))
+            self._open()
+
+    def _open(self) -> None:
+        """Find what an earlier writer left, the latest of each run; a pack may have been divided since."""
+        made: dict[str, tuple[int, list[str]]] = {}
+        for key in self._place.keys(FOLDER):
+            if found := self._load(key):
+                made[key] = max(int(result.arrays["made"]) for result in found.values()), list(found)
+            else:
+                self._place.remove(key)
+        for key, (_, runs) in sorted(made.items(), key=lambda item: item[1][0]):
+            self._took_up(key, runs)
 
     def __len__(self) -> int:
         return len(self._file)

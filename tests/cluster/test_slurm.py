@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 from distributed import Client
@@ -40,6 +41,17 @@ axes:
   seed: [1, 2, 3, 4]
 """
 LONG = SWEEP.replace("[1, 2, 3, 4]", str(list(range(1000))))
+# A run that is soon done, and one that takes longer than a job may.
+ENDLESS = """\
+matrix: chicken
+game: {memory: opponent, rounds: 4}
+leader: {algorithm: pg, batch_steps: 200}
+follower: {oracle: exact}
+evaluation_episodes: 2
+segment: 20
+axes:
+  leader.updates: [1, 30000]
+"""
 CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
 OPTIONS = {"cores": 1, "memory": "1GB", "interface": "lo"}
 
@@ -201,23 +213,33 @@ def test_an_adaptive_cluster_grows_for_a_few_long_tasks(slurm: Slurm, cluster: C
         client.gather(futures)
 
 
-def test_a_walltime_shorter_than_the_sweep(slurm: Slurm, folder: Path, running: Callable[..., Any]) -> None:
-    """SLURM ends the only job in mid-sweep; the next one goes on. It counts in minutes, so it is told to hurry."""
-    (folder / "sweep.yaml").write_text(LONG)
+def test_a_walltime_shorter_than_a_run(slurm: Slurm, folder: Path, running: Callable[..., Any]) -> None:
+    """SLURM ends the only job in mid-run; the next one goes on. It counts in minutes, so it is told to hurry."""
+    (folder / "sweep.yaml").write_text(ENDLESS)
     words = command(cluster_file(folder, jobs=1, options={"walltime": "00:01:00"}))
     store = folder / "results" / "sweep.zarr"
+    seen: list[int] = []
     with (folder / "err").open("w") as err, running(words, stderr=err) as sweep:
-        until(lambda: done(store) > 0)
+        until(lambda: done(store) > 0 and updates_made(store, seen))
         (job,) = slurm.jobs("RUNNING")
         slurm("scontrol", "update", f"jobid={job}", "EndTime=now+1")
         until(lambda: slurm.state(job) not in ("RUNNING", "COMPLETING"), 60)
         assert slurm.state(job) == "TIMEOUT"
         until(lambda: slurm.jobs("RUNNING") not in ([], [job]), 120)
-        before = done(store)
-        until(lambda: done(store) > before)
+        before = updates_made(store, seen)
+        until(lambda: updates_made(store, seen) > before)
         sweep.send_signal(signal.SIGINT)  # which dask_jobqueue would have for itself
         assert sweep.wait(90) in (130, -signal.SIGINT)
     assert (folder / "err").read_text().startswith("error: stopped;")
+    assert seen == sorted(seen), "it began anew"
+
+
+def updates_made(store: Path, seen: list[int]) -> int:
+    """How far the last run has come, by what the store has of it; noted in `seen`, too."""
+    for path in (store / "unfinished").glob("*.npz"):
+        with np.load(path) as found:
+            seen.append(int(found["made"][0]))
+    return seen[-1] if seen else 0
 
 
 def test_a_job_that_never_starts(slurm: Slurm, folder: Path) -> None:

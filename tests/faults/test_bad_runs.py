@@ -44,12 +44,12 @@ def ends_its_worker():
     os._exit(1)
 
 def but(train):
-    def trained(specs, *rest):
+    def trained(specs, *rest, **more):
         if any(spec.matrix == "battle" and spec.seed == 1 for spec in specs):
             with open("FOLDER/met", "a") as file:
                 file.write("x")
             FAULT()
-        return train(specs, *rest)
+        return train(specs, *rest, **more)
     return trained
 
 training.train_KIND = but(training.train_KIND)

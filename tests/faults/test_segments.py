@@ -1,0 +1,111 @@
+"""Trainings in segments are interrupted in mid-run: an interruption costs a segment at most, and no bit."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from command import kill, started, until
+from harness import (
+    Undisturbed,
+    check_after,
+    check_resumes,
+    command,
+    done_so_far,
+    times,
+    wait_at_random,
+    worker_processes,
+)
+
+pytestmark = pytest.mark.slow
+
+SEGMENT, UPDATES, RUNS = 20, 300, 12
+INTERRUPTIONS, WORKERS = 3, 2
+# What a worker loads before it starts: it notes the updates of each segment before it makes them.
+PRELOAD = """\
+from stackpop.training.leaders import LeaderTraining
+
+def noted(train):
+    def trained(self, updates):
+        with open("FILE", "a") as file:
+            file.write(f"{min(updates, self._settings.updates - self.made) * self._runs}\\n")
+        return train(self, updates)
+    return trained
+
+if LeaderTraining.train.__name__ == "train":  # Dask loads it twice
+    LeaderTraining.train = noted(LeaderTraining.train)
+"""
+
+
+def noting(folder: Path, name: str) -> tuple[Path, dict[str, str]]:
+    """A file where workers note the updates they begin, and the environment that makes them."""
+    notes, preload = folder / f"{name}.notes", folder / f"{name}.py"
+    preload.write_text(PRELOAD.replace("FILE", str(notes)))
+    return notes, {"DASK_DISTRIBUTED__WORKER__PRELOAD": json.dumps([str(preload)])}
+
+
+def check_cost(notes: Path, interrupted: int) -> None:
+    """So many segments were begun and not recorded, at most."""
+    updates = sum(map(int, notes.read_text().split()))
+    assert RUNS * UPDATES <= updates <= RUNS * UPDATES + interrupted * SEGMENT
+
+
+@pytest.mark.parametrize("time_", times(1))
+def test_client_is_killed_in_mid_run(undisturbed: Undisturbed, time_: int) -> None:
+    """Again and again, so that some runs are finished by none of the clients that trained on them."""
+    folder, store, rng = undisturbed.folder, f"cut-client{time_}.zarr", random.Random(500 + time_)
+    notes, more = noting(folder, f"client{time_}")
+    words = command(store, "--workers", WORKERS, "--set", f"segment={SEGMENT}")
+    for _ in range(INTERRUPTIONS):
+        with started(*words, cwd=folder, more=more) as sweep:
+            begun = len(notes.read_text().split()) if notes.exists() else 0
+            until(lambda: notes.exists() and len(notes.read_text().split()) > begun, 60)  # noqa: B023 it ends here
+            wait_at_random(sweep, undisturbed.seconds / 6, rng)
+            before = done_so_far(folder / store)
+            sweep.kill()
+            sweep.wait()
+            until(lambda: not worker_processes(sweep.pid), 15)
+    with started(*words, cwd=folder, more=more) as sweep:
+        assert sweep.wait(120) == 0
+    check_after(folder, store, before)
+    # A worker may have ended a segment, unknown to the client, and begun the next, and that which waited there.
+    check_cost(notes, 3 * WORKERS * INTERRUPTIONS)
+    assert not (folder / store / "unfinished").exists()
+
+
+@pytest.mark.parametrize("time_", times(1))
+def test_worker_is_killed_in_mid_run(undisturbed: Undisturbed, time_: int) -> None:
+    folder, store, rng = undisturbed.folder, f"cut-worker{time_}.zarr", random.Random(600 + time_)
+    notes, more = noting(folder, f"worker{time_}")
+    words = command(store, "--workers", WORKERS, "--runs-per-task", 3, "--set", f"segment={SEGMENT}")
+    with started(*words, cwd=folder, more=more) as sweep:
+        until(notes.exists, 60)
+        for _ in range(INTERRUPTIONS):
+            wait_at_random(sweep, undisturbed.seconds / 6, rng)
+            before = done_so_far(folder / store)
+            for victim in worker_processes(sweep.pid)[:1]:
+                kill(victim)
+        assert sweep.wait(120) == 0
+    check_after(folder, store, before)
+    check_cost(notes, 2 * INTERRUPTIONS * 3)  # packs of three runs
+
+
+def test_what_a_sweep_in_segments_left_another_goes_on_from(undisturbed: Undisturbed) -> None:
+    """Without segments, and in packs of another size."""
+    folder, store = undisturbed.folder, "cut-other.zarr"
+    words = command(store, "--workers", WORKERS, "--set", f"segment={SEGMENT}")
+    with started(*words, cwd=folder) as sweep:
+        until(lambda: len(list((folder / store / "unfinished").glob("*.npz"))) > 1, 60)
+        sweep.kill()
+        sweep.wait()
+        until(lambda: not worker_processes(sweep.pid), 15)
+    notes, more = noting(folder, "other")
+    with started(*command(store, "--workers", 1, "--runs-per-task", 12), cwd=folder, more=more) as sweep:
+        assert sweep.wait(120) == 0
+    updates = sum(map(int, notes.read_text().split()))
+    assert updates <= RUNS * UPDATES - 2 * SEGMENT
+    assert len(notes.read_text().split()) > 1  # runs that have come to different updates are in different packs
+    check_resumes(folder, store)
