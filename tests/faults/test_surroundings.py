@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from command import kill, scheduler, stackpop, started, worker
+from command import Answer, kill, scheduler, stackpop, started, worker
 from harness import (
     IMPATIENT,
     Undisturbed,
@@ -105,11 +105,12 @@ def test_second_sweep_on_the_same_store(undisturbed: Undisturbed, tmp_path: Path
     folder, store, rng = undisturbed.folder, tmp_path / "s.zarr", random.Random(700 + time_)
     with started(*command(store), cwd=folder) as sweep:
         wait_for_runs(store)
-        wait_at_random(sweep, undisturbed.seconds / 3, rng)
+        wait_at_random(sweep, undisturbed.seconds / 10, rng)
         before = done_so_far(store)
         second = stackpop(*arguments(store), cwd=folder)
         turned_away = second.code == 2 and len(second.err.splitlines()) == 1 and "error: store " in second.err
-        assert turned_away or sweep.poll() == 0, second
+        # On a busy machine the first may have let go of the store by then, with everything done.
+        assert turned_away or second == Answer(0, "", ""), second
         assert sweep.wait(120) == 0
     check_after(folder, store, before)
 
