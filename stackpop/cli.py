@@ -345,6 +345,22 @@ def report(
 
 
 @app.command()
+def watch(
+    store: Annotated[str, typer.Argument(help="The store of a sweep.", show_default=False)],
+    address: Annotated[
+        str,
+        typer.Option(help="Where to listen; whoever reaches another address sees the page."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the page; 0 for a free one.", min=0, max=65535)] = 0,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="The least time between two drawings.", min=1)] = 10,
+) -> None:
+    """Serve the report of a sweep as a page that follows it while it runs, until Ctrl-C."""
+    from stackpop.report.live import watch as serve
+
+    serve(store, address, port, every, lambda url: print(f"{store} is shown at {url}; Ctrl-C ends it", flush=True))
+
+
+@app.command()
 def plot(
     kind: Annotated[
         str,

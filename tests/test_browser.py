@@ -15,7 +15,9 @@ import pytest
 from command import started, until
 from stackpop.figures import KINDS, Request, draw, save
 from stackpop.report import write_report
+from stackpop.results import TrainingResult
 from stackpop.spec import load_sweep
+from stackpop.store import ResultsWriter, Status
 from support import trained_store
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -105,9 +107,7 @@ def test_a_page_that_asks_for_something_is_noticed(browser: Any, store: Path, tm
 
 
 def test_the_page_of_the_dashboard_follows_a_sweep(browser: Any, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--store", tmp_path / "watched.zarr", "--workers", 1, "--dashboard-port", port]
     file = ROOT / "sweeps/allmatrices.yaml"
     context = browser.new_context(viewport={"width": 1200, "height": 900})
@@ -127,6 +127,47 @@ def test_the_page_of_the_dashboard_follows_a_sweep(browser: Any, tmp_path: Path)
         context.close()
         sweep.send_signal(signal.SIGINT)
         sweep.wait(60)
+
+
+def test_a_watched_store_is_drawn_and_followed(browser: Any, store: Path, tmp_path: Path) -> None:
+    """A page that stays open tells of the runs that end, and asks for nothing elsewhere."""
+    growing = tmp_path / "quick.zarr"
+    shutil.copytree(store, growing)
+    port = free_port()
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    command = [sys.executable, "-m", "stackpop", "watch", growing, "--port", port, "--every", 1]
+    with started(*command, cwd=tmp_path) as server:
+        until(lambda: answers(port))
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.get_by_text("15 runs: 15 done").wait_for(timeout=60_000)
+        page.wait_for_function(f"({PAINTED})() >= 6", timeout=60_000)
+        assert page.get_by_role("heading", level=3).count() == 6
+        more = load_sweep(ROOT / "sweeps/quick.yaml", [*SHORT, "axes.seed=[1, 2, 3, 4, 5, 6]"])
+        with ResultsWriter(growing, more) as writer:
+            page.get_by_text("18 runs: 3 pending, 15 done, being written now").wait_for(timeout=60_000)
+            for index in more.indices():
+                if writer.leaders.status[index] != Status.DONE:
+                    writer.leaders.record(index, TrainingResult({}, "no payoffs <b>today</b>"))
+        page.get_by_text("18 runs: 15 done, 3 failed").wait_for(timeout=60_000)
+        assert page.get_by_text("no payoffs <b>today</b>").count() == 3
+        page.wait_for_function(f"({PAINTED})() >= 6", timeout=60_000)
+        assert [url for url in asked if f"127.0.0.1:{port}/" not in url and not url.startswith("data:")] == []
+        assert said == []
+        context.close()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

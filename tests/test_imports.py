@@ -73,6 +73,7 @@ ONLY_IN = {
     "bokeh": {"cluster", "figures"},
     "matplotlib": {"figures"},
     "jinja2": {"report"},
+    "panel": {"report"},
     "zarr": {"store"},
     "obstore": {"store"},
     "ruamel": {"spec"},

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,7 +15,6 @@ import xarray as xr
 from stackpop.analysis import TOLERANCE, WINDOW, Findings, read_findings
 from stackpop.display.text import STATUS_WORDS
 from stackpop.errors import StackpopError, explain
-from stackpop.report.markdown import search_start
 from stackpop.report.tables import (
     claim_numbers,
     claim_outcome,
@@ -26,7 +24,10 @@ from stackpop.report.tables import (
     times,
     trials_table,
 )
-from stackpop.store import Progress, Status, open_results, read_progress
+from stackpop.store import Progress, Status, read_progress
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MOST_FAILURES = 50
 PACKAGES = ("stackpop", "python", "torch", "numpy", "dask", "xarray", "zarr")
@@ -61,34 +62,59 @@ def write_report(store: str, file: Path) -> None:
 
 def report_page(store: str) -> str:
     """The report as text; see `write_report`. All names in it are escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from stackpop import figures
 
-    found, progress = read_findings(store), read_progress(store)
-    environment = Environment(
+    found = read_findings(store)
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            **_texts(store, found, "report"),
+            figures=_figures(store, found),
+            library=figures.library(),
+            policy=figures.POLICY,
+        )
+    )
+
+
+def report_parts(store: str, found: Findings, command: str) -> tuple[str, str, str]:
+    """What the report says before its figures and after them, as HTML, and its style sheet.
+
+    command: of stackpop, by which it was made.
+    """
+    templates, texts = _templates(), _texts(store, found, command)
+    start, end, style = (templates.get_template(name) for name in ("start.html", "end.html", "style.css"))
+    return start.render(**texts), end.render(**texts), style.render()
+
+
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
         loader=PackageLoader("stackpop.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    search = found.spec.search
-    return environment.get_template("page.html").render(
-        name=found.spec.name,
-        description=found.spec.description,
-        state=_state(progress),
-        now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        claims=[(each.claim, claim_numbers(each), each.status, claim_outcome(each)) for each in found.outcomes],
-        table=returns_table(found.results) if search is None else trials_table(search, found.results),
-        grid=search is None,
-        window=min(WINDOW, found.results.sizes["iteration"]),
-        tolerance=TOLERANCE,
-        figures=_figures(store, found),
-        library=figures.library(),
-        policy=figures.POLICY,
-        failures=failures_table(progress.leaders.failures, MOST_FAILURES),
-        followers=failures_table(progress.followers.failures if progress.followers else (), MOST_FAILURES),
-        facts=_facts(store, found.results),
-        versions=[(name, found.results.attrs.get(f"{name}_version", "unknown")) for name in PACKAGES],
-        spec=found.results.attrs["spec"],
-    )
+
+
+def _texts(store: str, found: Findings, command: str) -> dict[str, Any]:
+    """What the templates are filled with, but for the figures."""
+    search, progress = found.spec.search, read_progress(store)
+    return {
+        "name": found.spec.name,
+        "description": found.spec.description,
+        "state": _state(progress),
+        "now": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": command,
+        "claims": [(each.claim, claim_numbers(each), each.status, claim_outcome(each)) for each in found.outcomes],
+        "table": returns_table(found.results) if search is None else trials_table(search, found.results),
+        "grid": search is None,
+        "window": min(WINDOW, found.results.sizes["iteration"]),
+        "tolerance": TOLERANCE,
+        "failures": failures_table(progress.leaders.failures, MOST_FAILURES),
+        "followers": failures_table(progress.followers.failures if progress.followers else (), MOST_FAILURES),
+        "facts": _facts(store, found.results),
+        "versions": [(name, found.results.attrs.get(f"{name}_version", "unknown")) for name in PACKAGES],
+        "spec": found.results.attrs["spec"],
+    }
 
 
 def _state(progress: Progress) -> str:
@@ -114,10 +140,11 @@ def _facts(store: str, results: xr.Dataset) -> list[tuple[str, str]]:
 def _figures(store: str, found: Findings) -> list[_Figure]:
     """All figures that the results have something for."""
     from stackpop import figures
+    from stackpop.report.wanted import wanted_figures
 
     parts: list[_Figure] = []
     drawn: list[tuple[_Figure, Any]] = []
-    for heading, text, make in _wanted(store, found):
+    for heading, text, make in wanted_figures(store, found):
         try:
             with warnings.catch_warnings(), figures.html_only():
                 warnings.simplefilter("ignore")  # what a library thinks of its own use is not for the reader
@@ -129,69 +156,3 @@ def _figures(store: str, found: Findings) -> list[_Figure]:
         _Figure(part.heading, part.text, each.title, each.html) for (part, _), each in zip(drawn, shown, strict=True)
     ]
     return [*whole, *parts]
-
-
-def _wanted(store: str, found: Findings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """Heading, explanation and drawing of each figure that the sweep asks for."""
-    from stackpop import figures
-
-    results, search = found.results, found.spec.search
-    followers = open_results(store, "followers") if read_progress(store).followers is not None else None
-    if search is not None:
-        settings, start = search.settings, search_start(found)
-        yield (
-            "What the search tried",
-            "A point is the mean over all runs of a trial, the star the best one, the dashed line where it started.",
-            lambda: figures.searched_values(results, settings.objective, settings.window, start),
-        )
-    yield (
-        "Leader returns",
-        "Lines are means over seeds with a 95 % interval, dash-dotted those of the greedy leader. The exact values: "
-        "the pure equilibrium wide and grey, the optimum of the protocol dashed, behavioural commitment dotted.",
-        lambda: figures.learning_curves(results),
-    )
-    yield (
-        "Gaps",
-        "The equilibrium value less the leader's return: orange falls short, blue earns more than the best "
-        "deterministic commitment, which a stochastic leader can.",
-        lambda: figures.gap_map(results),
-    )
-    yield (
-        "Time to convergence",
-        "A point is a run, a bar the median of all runs; those that never converged have no point.",
-        lambda: figures.convergence_times(results, followers),
-    )
-    yield (
-        "Both players' returns",
-        "Grey: what pairs of deterministic tables earn; outlined: what any play can. Diamonds are Nash equilibria in "
-        "tables, stars Stackelberg equilibria; rings are where runs end, lines how they came there.",
-        lambda: figures.payoff_plane(results),
-    )
-    yield (
-        "Leader policies",
-        "States are what the leader remembers: (its own last action, the follower's).",
-        lambda: figures.leader_policy(results),
-    )
-    if followers is not None:
-        yield (
-            "Follower regret in pretraining",
-            "What the follower loses against the leader table where it loses most.",
-            lambda: figures.follower_regret(followers),
-        )
-    yield from _comparisons(found)
-
-
-def _comparisons(found: Findings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """The first two values of each swept axis."""
-    from stackpop import figures
-
-    for dim in found.spec.labels:
-        if dim in ("matrix", "seed", "trial") or len(found.spec.labels[dim]) < 2:
-            continue
-        axis = dim.replace("_", ".", 1) if "." not in dim else dim
-
-        def make(dim: str = dim) -> Any:
-            return figures.comparison(found.results, dim)
-
-        text = "Left, a point is a pair of runs that differ in nothing else; right, the mean differences."
-        yield f"What {axis} makes of it", text, make

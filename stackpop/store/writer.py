@@ -23,7 +23,7 @@ from stackpop.store.schema import FOLLOWERS, GROUND_TRUTH, TRIAL
 from stackpop.store.unfinished import UnfinishedRuns
 
 _FLUSH_SECONDS = 1.0
-_LEAST_PAUSE = 4.0  # from flush to flush, in durations of a flush
+_LEAST_PAUSE = 10.0  # from flush to flush, in durations of a flush
 _MOST_BUFFERED = 16e6  # bytes; without a bound, results that come fast make each flush and so each pause longer
 
 

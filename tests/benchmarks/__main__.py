@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tests.benchmarks.measure import calibrate
 from tests.benchmarks.peer import Peer
-from tests.benchmarks.rows import SHORT, Row, beside_peer, growth, quick, sweeping, trivially
+from tests.benchmarks.rows import SHORT, Row, beside_peer, growth, quick, scaling, sweeping, trivially
 
-PARTS = ("quick", "peer", "sweep", "trivial", "growth")
+PARTS = ("quick", "peer", "sweep", "trivial", "scale", "growth")
 MARGIN = 2.0  # of the bars in calibrations, which a busy machine must not break
 
 
@@ -32,6 +32,8 @@ def rows(part: str, folder: Path, options: argparse.Namespace) -> Iterator[Row]:
         yield from sweeping(folder, options.times, *(() if options.full else SHORT))
     elif part == "trivial":
         yield from trivially(folder, 100_000)
+    elif part == "scale":
+        yield from scaling(folder, runs=100_000, workers=1000, seconds=2.0)
     else:
         yield from growth()
 

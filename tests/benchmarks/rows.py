@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,6 +11,7 @@ from statistics import median
 from stackpop.store import Status, read_progress
 from tests.benchmarks.measure import Cost, alternately, program, stackpop, watched, work
 from tests.benchmarks.peer import Peer
+from tests.benchmarks.scale import simulate
 
 SWEEPS = Path(__file__).parent.parent.parent / "sweeps"
 SHORT = ("leader.updates=25", "follower.updates=25", "follower.post_updates=3")  # a twentieth of the protocol
@@ -121,31 +122,36 @@ def beside_peer(peer: Peer | None, times: int) -> Iterator[Row]:
 
 
 def sweeping(folder: Path, times: int, *overrides: str) -> Iterator[Row]:
-    """6,000 runs: packed as `auto` chooses in one process, and as a sweep on one worker and on two."""
-    sixty, packed = alternately(times, lambda: inside("pack", 60, *overrides), lambda: inside("auto", 6000, *overrides))
-    ratio = packed.cpu / 100 / sixty.cpu
-    yield Row(
-        "6,000 runs packed by `auto`, a run / one of 60", ratio, "", 1.0, f"{1e3 * packed.cpu / 6000:.2f} ms a run"
-    )
-    yield Row("their memory", packed.peak / 1e9, "GB", 2)
+    """6,000 runs: packed as `auto` chooses in one process, and as a sweep on one worker and on two.
 
-    def sweep(workers: int) -> Callable[[], Cost]:
+    Of runs with all their updates, a tenth tells what one costs in a pack.
+    """
+    packed = 6000 if overrides else 600
+
+    def bare() -> Cost:
+        return inside("auto", packed, *overrides)
+
+    def sweep(workers: int) -> Cost:
         seeds = f"axes.seed={list(range(1, 501))}"
         options = ["--quiet", "--runs-per-task=auto", f"--workers={workers}"]
         changes = [part for change in ("follower.early_stop=false", seeds, *overrides) for part in ("--set", change)]
+        store = folder / f"{workers}-{len(os.listdir(folder))}.zarr"
+        return stackpop("sweep", SWEEPS / "allmatrices.yaml", *changes, *options, "--store", store)
 
-        def measure() -> Cost:
-            store = folder / f"{workers}-{len(os.listdir(folder))}.zarr"
-            return stackpop("sweep", SWEEPS / "allmatrices.yaml", *changes, *options, "--store", store)
-
-        return measure
-
-    one, two = alternately(times, sweep(1), sweep(2))
-    added = two.cpu / packed.cpu - 1
-    remark = f"{two.cpu:.0f} s of processor time of all processes, {packed.cpu:.0f} s of bare training"
+    sixty, many = alternately(max(2, times), lambda: inside("pack", 60, *overrides), bare)
+    remark = f"{1e3 * many.cpu / packed:.2f} ms a run"
+    yield Row(
+        f"{packed:,} runs packed by `auto`, a run / one of 60", many.cpu / packed / (sixty.cpu / 60), "", 1.0, remark
+    )
+    yield Row("their memory", many.peak / 1e9, "GB", 2)
+    # The machine's speed changes from minute to minute, so bare training is measured before and after each sweep.
+    before, one, between, two, after = bare(), sweep(1), bare(), sweep(2), bare()
+    training = 6000 / packed * (before.cpu + between.cpu + after.cpu) / 3
+    remark = f"{two.cpu:.0f} s of processor time of all processes, {training:.0f} s of bare training"
     # Starting it costs the same whether runs are short or long.
     bar = None if overrides else 10
-    yield Row("what the sweep of them on 2 workers adds, start and table included", 100 * added, "%", bar, remark)
+    added = 100 * (two.cpu / training - 1)
+    yield Row("what the sweep of 6,000 runs on 2 workers adds, start and table included", added, "%", bar, remark)
     remark = f"{one.wall:.0f} s and {two.wall:.0f} s by the clock, on cores shared with others"
     yield Row("2 workers / 1", one.wall / two.wall, "x", 1.8, remark, least=True)
 
@@ -176,6 +182,19 @@ def trivially(folder: Path, runs: int) -> Iterator[Row]:
         yield Row("growth of client and scheduler meanwhile", (late - early) / 1e6, "MB", 16, remark)
     opened = alternately(3, lambda: inside("average", store))[0]
     yield Row("opening that store, averaging one variable", opened.cpu, "s", 2, f"{opened.wall:.2f} s by the clock")
+
+
+def scaling(folder: Path, runs: int, workers: int, seconds: float) -> Iterator[Row]:
+    """Many workers whose trainings sleep, one run a task: what the scheduler, the client and the store bear."""
+    found = simulate(trivial(folder, runs), runs, workers, seconds, "--runs-per-task=1")
+    remark = f"{found.wall:.0f} s by the clock; if nothing but sleep took time, {runs * seconds / workers:.0f} s"
+    yield Row(
+        f"{runs:,} runs that sleep {seconds:g} s on {workers:,} workers", runs / found.wall, "runs/s", None, remark
+    )
+    for name, (early, late) in (("client", found.client), ("scheduler", found.scheduler)):
+        remark = f"{early / 1e6:.0f} MB in the second third of the time, {late / 1e6:.0f} MB in the last"
+        yield Row(f"growth of the {name} meanwhile", (late - early) / 1e6, "MB", None, remark)
+    yield Row("longest time in which no run was done", found.pause, "s")
 
 
 def growth() -> Iterator[Row]:
