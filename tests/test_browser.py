@@ -47,6 +47,8 @@ PAINTED = """() => {
   }).length;
 }"""
 
+READING = ("ReadPixels", "getImageData")  # what a browser minds about a test that reads canvases again and again
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -158,8 +160,7 @@ def test_a_watched_store_is_drawn_and_followed(browser: Any, store: Path, tmp_pa
         assert page.get_by_text("no payoffs <b>today</b>").count() == 3
         page.wait_for_function(f"({PAINTED})() >= 6", timeout=60_000)
         assert [url for url in asked if f"127.0.0.1:{port}/" not in url and not url.startswith("data:")] == []
-        # The graphics driver minds that this test reads canvases.
-        assert [text for text in said if "GPU stall due to ReadPixels" not in text] == []
+        assert [text for text in said if not any(word in text for word in READING)] == []
         context.close()
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ def simulate(sweep: Path, runs: int, workers: int, seconds: float, *options: str
     samples: list[tuple[float, int, int, int]] = []  # (when, runs done, bytes of the client, of the scheduler)
     with ExitStack() as stack:
         file, process = stack.enter_context(scheduler(folder))
-        stack.enter_context(started(*serve, file, workers, seconds))
+        stack.enter_context(started(*serve, file, workers, seconds, stderr=subprocess.DEVNULL))
         with Client(scheduler_file=str(file)) as client:
             client.wait_for_workers(workers, timeout=600)
         words = [sys.executable, "-m", "stackpop", "sweep", sweep, "--store", store, "--quiet"]
