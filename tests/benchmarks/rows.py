@@ -184,13 +184,13 @@ def trivially(folder: Path, runs: int) -> Iterator[Row]:
     yield Row("opening that store, averaging one variable", opened.cpu, "s", 2, f"{opened.wall:.2f} s by the clock")
 
 
-def scaling(folder: Path, runs: int, workers: int, seconds: float) -> Iterator[Row]:
-    """Many workers whose trainings sleep, one run a task: what the scheduler, the client and the store bear."""
-    found = simulate(trivial(folder, runs), runs, workers, seconds, "--runs-per-task=1")
-    remark = f"{found.wall:.0f} s by the clock; if nothing but sleep took time, {runs * seconds / workers:.0f} s"
-    yield Row(
-        f"{runs:,} runs that sleep {seconds:g} s on {workers:,} workers", runs / found.wall, "runs/s", None, remark
-    )
+def scaling(folder: Path, runs: int, workers: int, seconds: float, pack: int) -> Iterator[Row]:
+    """Many workers whose trainings sleep: what the scheduler, the client and the store bear."""
+    found = simulate(trivial(folder, runs), runs, workers, seconds, f"--runs-per-task={pack}")
+    least = runs / pack * seconds / workers
+    remark = f"{found.wall:.0f} s by the clock with the start; {least:.0f} s if nothing but sleep took time"
+    work = f"{runs:,} runs in tasks of {pack} that sleep {seconds:g} s on {workers:,} workers"
+    yield Row(work, runs / found.wall, "runs/s", None, remark)
     for name, (early, late) in (("client", found.client), ("scheduler", found.scheduler)):
         remark = f"{early / 1e6:.0f} MB in the second third of the time, {late / 1e6:.0f} MB in the last"
         yield Row(f"growth of the {name} meanwhile", (late - early) / 1e6, "MB", None, remark)

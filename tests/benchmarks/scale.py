@@ -53,7 +53,7 @@ class Simulated:
 def simulate(sweep: Path, runs: int, workers: int, seconds: float, *options: str) -> Simulated:
     """Run a sweep on simulated workers, each of whose trainings takes some seconds."""
     folder = sweep.parent
-    store = folder / "simulated.zarr"
+    store = folder / f"simulated{runs}.zarr"
     serve = [sys.executable, "-m", "tests.benchmarks.scale"]
     samples: list[tuple[float, int, int, int]] = []  # (when, runs done, bytes of the client, of the scheduler)
     with ExitStack() as stack:
@@ -115,7 +115,9 @@ async def serve(address: str, workers: int, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    dask.config.set({"distributed.worker.profile.enabled": False, "distributed.worker.memory.spill": False})
+    # What each worker does of itself many times a second would take all the time of a process that has a thousand.
+    idle = {"admin.tick.interval": "10s", "admin.system-monitor.interval": "60s", "worker.profile.enabled": False}
+    dask.config.set({f"distributed.{key}": value for key, value in idle.items()})
     stackpop.training.train_leaders = Sleep(float(sys.argv[3]))
     with TemporaryDirectory() as scratch:
         address = json.loads(Path(sys.argv[1]).read_text())["address"]
