@@ -33,8 +33,8 @@ def rows(part: str, folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     elif part == "trivial":
         yield from trivially(folder, 100_000)
     elif part == "scale":
-        yield from scaling(folder, runs=10_000, workers=1000, seconds=5.0, pack=1)
-        yield from scaling(folder, runs=100_000, workers=1000, seconds=5.0, pack=16)
+        yield from scaling(folder, runs=10_000, threads=1000, seconds=5.0, pack=1)
+        yield from scaling(folder, runs=100_000, threads=1000, seconds=5.0, pack=16)
     else:
         yield from growth()
 

@@ -184,12 +184,12 @@ def trivially(folder: Path, runs: int) -> Iterator[Row]:
     yield Row("opening that store, averaging one variable", opened.cpu, "s", 2, f"{opened.wall:.2f} s by the clock")
 
 
-def scaling(folder: Path, runs: int, workers: int, seconds: float, pack: int) -> Iterator[Row]:
+def scaling(folder: Path, runs: int, threads: int, seconds: float, pack: int) -> Iterator[Row]:
     """Many workers whose trainings sleep: what the scheduler, the client and the store bear."""
-    found = simulate(trivial(folder, runs), runs, workers, seconds, f"--runs-per-task={pack}")
-    least = runs / pack * seconds / workers
+    found = simulate(trivial(folder, runs), runs, threads, seconds, f"--runs-per-task={pack}")
+    least = runs / pack * seconds / threads
     remark = f"{found.wall:.0f} s by the clock with the start; {least:.0f} s if nothing but sleep took time"
-    work = f"{runs:,} runs in tasks of {pack} that sleep {seconds:g} s on {workers:,} workers"
+    work = f"{runs:,} runs in tasks of {pack} that sleep {seconds:g} s on {threads:,} threads"
     yield Row(work, runs / found.wall, "runs/s", None, remark)
     for name, (early, late) in (("client", found.client), ("scheduler", found.scheduler)):
         remark = f"{early / 1e6:.0f} MB in the second third of the time, {late / 1e6:.0f} MB in the last"

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.scale SCHEDULER_FILE WORKERS SECONDS`: workers in one process, whose training sleeps.
+"""`python -m tests.benchmarks.scale SCHEDULER_FILE THREADS SECONDS`: workers in one process, whose training sleeps.
 
 The scheduler, the client and the store are real, and so is all that workers do but training: they hear of tasks, tell
 that they start, and send results of the usual shape back.
@@ -30,7 +30,7 @@ from stackpop.spec import RunSpec
 from stackpop.store import Status, read_progress
 from tests.command import scheduler, started, until
 
-TOGETHER = 50  # workers that join at a time
+EACH = 10  # threads of a worker: a thousand workers in one process have no time left for their tasks
 SAMPLE_SECONDS = 0.5
 train_leaders = stackpop.training.train_leaders
 
@@ -50,17 +50,17 @@ class Simulated:
     scheduler: tuple[int, int]
 
 
-def simulate(sweep: Path, runs: int, workers: int, seconds: float, *options: str) -> Simulated:
-    """Run a sweep on simulated workers, each of whose trainings takes some seconds."""
+def simulate(sweep: Path, runs: int, threads: int, seconds: float, *options: str) -> Simulated:
+    """Run a sweep on so many threads of simulated workers, each of whose trainings takes some seconds."""
     folder = sweep.parent
     store = folder / f"simulated{runs}.zarr"
     serve = [sys.executable, "-m", "tests.benchmarks.scale"]
     samples: list[tuple[float, int, int, int]] = []  # (when, runs done, bytes of the client, of the scheduler)
     with ExitStack() as stack:
         file, process = stack.enter_context(scheduler(folder))
-        stack.enter_context(started(*serve, file, workers, seconds, stderr=subprocess.DEVNULL))
+        stack.enter_context(started(*serve, file, threads, seconds, stderr=subprocess.DEVNULL))
         with Client(scheduler_file=str(file)) as client:
-            client.wait_for_workers(workers, timeout=600)
+            client.wait_for_workers(threads // EACH, timeout=600)
         words = [sys.executable, "-m", "stackpop", "sweep", sweep, "--store", store, "--quiet"]
         begun = time.monotonic()
         command = stack.enter_context(started(*words, "--scheduler-file", file, *options))
@@ -101,16 +101,14 @@ class Sleep:
         return [dataclasses.replace(result, finished=time.time()) for _ in specs]
 
 
-async def serve(address: str, workers: int, folder: str) -> None:
-    """Workers of one thread each, until the scheduler goes."""
+async def serve(address: str, threads: int, folder: str) -> None:
+    """Workers with so many threads together, until the scheduler goes."""
     async with AsyncExitStack() as stack:
-        found: list[Worker] = []
-        for first in range(0, workers, TOGETHER):
-            some = [
-                Worker(address, nthreads=1, memory_limit=0, dashboard=False, local_directory=folder, name=f"w{k}")
-                for k in range(first, min(first + TOGETHER, workers))
-            ]
-            found += await asyncio.gather(*map(stack.enter_async_context, some))
+        made = [
+            Worker(address, nthreads=EACH, memory_limit=0, dashboard=False, local_directory=folder, name=f"w{k}")
+            for k in range(threads // EACH)
+        ]
+        found = await asyncio.gather(*map(stack.enter_async_context, made))
         await asyncio.gather(*(worker.finished() for worker in found))
 
 
