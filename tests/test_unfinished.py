@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from stackpop.provenance import source_hash
 from stackpop.results import TrainingResult
 from stackpop.spec import parse_sweep
 from stackpop.store import ResultsWriter, open_results
@@ -81,13 +83,15 @@ def test_of_two_files_with_a_run_the_next_writer_takes_the_later_one(store: Path
         assert not (store / FOLDER).exists()
 
 
-@pytest.mark.parametrize("harm", ["cut off", "not a zip", "empty"])
+@pytest.mark.parametrize("harm", ["cut off", "not a zip", "empty", "another file"])
 def test_a_file_that_cannot_be_read_is_as_good_as_none(store: Path, harm: str) -> None:
     with ResultsWriter(store, SPEC) as writer:
         writer.unfinished.record(["a"], [cut(1)])
     (path,) = (store / FOLDER).iterdir()
-    content = path.read_bytes()
-    path.write_bytes({"cut off": content[: len(content) // 2], "not a zip": b"x" * 100, "empty": b""}[harm])
+    content, other = path.read_bytes(), io.BytesIO()
+    np.savez(other, SOURCE=np.array(source_hash()), RUN=np.array(["a", "b"]), SECONDS=np.ones(1), STARTED=np.ones(1))
+    harmed = {"cut off": content[: len(content) // 2], "not a zip": b"x" * 100, "empty": b""}
+    path.write_bytes({**harmed, "another file": other.getvalue()}[harm])
     with ResultsWriter(store, SPEC) as writer:
         assert writer.unfinished.known("a") is None
     assert not (store / FOLDER).exists()

@@ -21,6 +21,8 @@ from stackpop.store.location import Location, Lock
 FOLDER = "unfinished"
 # Members of a file beside the arrays of its runs, [run, ...], whose names have a dot or no capital letter.
 _RUN, _SECONDS, _STARTED, _SOURCE = "RUN", "SECONDS", "STARTED", "SOURCE"
+# What comes of bytes that are no such file, or half of one.
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError, EOFError, NotImplementedError, zipfile.BadZipFile)
 
 
 class UnfinishedRuns:
@@ -51,7 +53,7 @@ class UnfinishedRuns:
     def known(self, run: str) -> TrainingResult | None:
         """What a run goes on from, if it was cut off."""
         key = self._file.get(run)
-        return None if key is None else self._load(key)[run]
+        return None if key is None else self._load(key).get(run)
 
     def record(self, runs: Sequence[str], results: Sequence[TrainingResult]) -> None:
         """Keep what a pack of unfinished runs goes on from, all of equally many updates; on the disk at once.
@@ -109,14 +111,14 @@ def _results(content: bytes) -> dict[str, TrainingResult]:
         if str(members.pop(_SOURCE)) != source_hash():
             return {}
         runs, seconds, started = (members.pop(name) for name in (_RUN, _SECONDS, _STARTED))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {
+            str(run): TrainingResult(
+                {name: values[row] for name, values in {"made": members["made"], **members}.items()},
+                wall_seconds=float(seconds[row]),
+                started=float(started[row]),
+                unfinished=True,
+            )
+            for row, run in enumerate(runs)
+        }
+    except _UNREADABLE:
         return {}
-    return {
-        str(run): TrainingResult(
-            {name: values[row] for name, values in members.items()},
-            wall_seconds=float(seconds[row]),
-            started=float(started[row]),
-            unfinished=True,
-        )
-        for row, run in enumerate(runs)
-    }
