@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def test_the_report_tells_what_was_run_and_how_to_do_it_again(page: str, store: 
     assert "stackpop sweep rates.yaml" in text
     assert "batch_steps: 20" in text
     assert (attrs.get("git_revision") or attrs["source_hash"]) in text
+    assert f"written on {attrs['machine']}" in text
+    assert f"{platform.machine()}, " in attrs["machine"]
 
 
 def test_the_report_has_each_figure_with_its_data(page: str) -> None:

@@ -763,7 +763,7 @@ for node in tree.subtree:
         assert variable.dtype != object, name
         str(variable.values)
     versions = ("schema_version", "zarr_version", "source_hash")
-    for key in ("title", "spec", "settings", "created_at", "Conventions", *versions):
+    for key in ("title", "spec", "settings", "created_at", "Conventions", "machine", *versions):
         assert node.attrs[key], key
 assert "stackpop" not in sys.modules
 """

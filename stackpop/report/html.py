@@ -129,11 +129,13 @@ def _facts(store: str, results: xr.Dataset) -> list[tuple[str, str]]:
     """What is known of how the runs were made."""
     found = [("store", store), ("created", str(results.attrs.get("created_at", "unknown")))]
     found += [("runs done", text) for text in times(results)[:1]] + [("work", text) for text in times(results)[1:]]
+    if machine := results.attrs.get("machine"):
+        found.append(("written on", str(machine)))
     workers = sorted({str(worker) for worker in np.ravel(results.worker.values) if worker})
     hosts = sorted({urlsplit(worker).hostname or worker for worker in workers})
     if workers:
         shown = ", ".join(hosts[:10]) + (f" and {len(hosts) - 10:,} more" if len(hosts) > 10 else "")
-        found.append(("machines", f"{shown} ({len(workers):,} workers)"))
+        found.append(("trained on", f"{shown} ({len(workers):,} workers)"))
     return found + code(results)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ def group_attributes(spec: Sweep, stored: Mapping[str, Any]) -> dict[str, dict[s
         "Conventions": "CF-1.11",
         "python_version": platform.python_version(),
         **{f"{package}_version": _version(package) for package in _PACKAGES},
+        "machine": _machine(),
         "source_hash": source_hash(),
         **({"git_revision": revision} if (revision := _git_revision()) else {}),
     }
@@ -58,6 +60,17 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # run from a source tree without an installation
         return "unknown"
+
+
+def _machine() -> str:
+    """The machine of the writer: its system, processor and cores. Other processors may round otherwise."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:  # not Linux
+        described = ""
+    models = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("model name")]
+    model = (models or [platform.processor()])[0]
+    return ", ".join(filter(None, (f"{platform.system()} {platform.machine()}", model, f"{os.cpu_count()} cores")))
 
 
 def _git_revision() -> str:
