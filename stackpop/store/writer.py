@@ -22,7 +22,7 @@ from stackpop.store.provenance import check_comparable, group_attributes
 from stackpop.store.schema import FOLLOWERS, GROUND_TRUTH, TRIAL
 from stackpop.store.unfinished import UnfinishedRuns
 
-_FLUSH_SECONDS = 2.0
+_FLUSH_SECONDS = 1.0
 _LEAST_PAUSE = 4.0  # from flush to flush, in durations of a flush
 _MOST_BUFFERED = 16e6  # bytes; without a bound, results that come fast make each flush and so each pause longer
 
@@ -121,7 +121,7 @@ class ResultsWriter:
         self._flush_took = time.monotonic() - begun
 
     def maybe_flush(self) -> bool:
-        """Flush if the last flush is two seconds ago or much is in memory, and tell whether it was; call it often.
+        """Flush if the last flush is a second ago or much is in memory, and tell whether it was; call it often.
 
         Where flushing takes long, over a network, it is done less often.
         """

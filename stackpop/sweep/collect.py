@@ -74,7 +74,7 @@ class Collector:
                             self._lost(task, outcome)
                         else:
                             self._take(task, outcome)
-                    if self._writer.maybe_flush():  # every other second
+                    if self._writer.maybe_flush():  # about once a second
                         self._count_written()
                         self.progress.threads = self._workers.threads()
                         self._board.tell(self.progress, self._writer.leaders.status)
