@@ -448,7 +448,7 @@ def test_the_package_for_object_stores_is_loaded_for_urls_only(tmp_path: Path) -
 
 # --- a cluster without a shared disk --------------------------------------------------------------------------------
 
-LONG = TINY.replace("updates: 4", "updates: 600")
+LONG = TINY.replace("updates: 4", "updates: 1000")
 CLAIMED = LONG.replace("seed: [1, 2]", "seed: [1, 2, 3, 4, 5]") + (
     "claims:\n- {text: Leaders earn, left: {variable: leader_return}, relation: greater, right: -1000}\n"
 )

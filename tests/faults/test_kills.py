@@ -164,7 +164,8 @@ def test_client_is_asked_to_stop_twice(undisturbed: Undisturbed, number: signal.
         code = sweep.wait(10)
         until(lambda: not worker_processes(sweep.pid), 15)
         lines = said.read_text().splitlines()
-    assert code == 130, lines
+    # The last signal may meet a process that has stopped already and is leaving, and just end it.
+    assert code in (130, -number), lines
     assert all(line.startswith("error: stopped;") for line in lines), lines
     check_after(folder, store, before)
 
