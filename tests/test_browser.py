@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import socket
@@ -46,7 +47,7 @@ PAINTED = """() => {
     return new Set(data).size > 8;
   }).length;
 }"""
-
+SOME_DONE = re.compile(r"\b([5-9]|\d\d) done")
 READING = ("ReadPixels", "getImageData")  # what a browser minds about a test that reads canvases again and again
 
 
@@ -69,15 +70,20 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-def look_at(browser: Any, file: Path, figures: int) -> Any:
-    """Open a page, wait until its figures are drawn, and check that it asked for nothing and complained of nothing."""
-    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 900})
-    page = context.new_page()
+def opened(browser: Any, *, offline: bool = False) -> tuple[Any, list[str], list[str]]:
+    """A page of its own, what it asks for, and what it complains of."""
+    page = browser.new_context(offline=offline, viewport={"width": 1200, "height": 900}).new_page()
     asked: list[str] = []
     said: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))
+    return page, asked, said
+
+
+def look_at(browser: Any, file: Path, figures: int) -> Any:
+    """Open a page, wait until its figures are drawn, and check that it asked for nothing and complained of nothing."""
+    page, asked, said = opened(browser, offline=True)
     page.goto(file.as_uri())
     page.wait_for_function(DRAWN.format(figures), timeout=60_000)
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [file.as_uri()]
@@ -112,21 +118,16 @@ def test_the_page_of_the_dashboard_follows_a_sweep(browser: Any, tmp_path: Path)
     port = free_port()
     options = ["--store", tmp_path / "watched.zarr", "--workers", 1, "--dashboard-port", port]
     file = ROOT / "sweeps/allmatrices.yaml"
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    page = context.new_page()
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page, asked, said = opened(browser)
     with started(sys.executable, "-m", "stackpop", "sweep", file, *options, cwd=tmp_path) as sweep:
         until(lambda: answers(port))
         page.goto(f"http://127.0.0.1:{port}/stackpop")
-        page.get_by_text("allmatrices: ").filter(has_text="5 done").wait_for(timeout=120_000)
+        page.get_by_text("allmatrices: ").filter(has_text=SOME_DONE).wait_for(timeout=120_000)
         page.wait_for_function(DRAWN.format(1), timeout=60_000)
         assert page.evaluate(PAINTED) >= 2  # the population and the gaps
         assert [url for url in asked if f"127.0.0.1:{port}/" not in url and not url.startswith("data:")] == []
         assert said == []
-        context.close()
+        page.context.close()
         sweep.send_signal(signal.SIGINT)
         sweep.wait(60)
 
@@ -136,13 +137,7 @@ def test_a_watched_store_is_drawn_and_followed(browser: Any, store: Path, tmp_pa
     growing = tmp_path / "quick.zarr"
     shutil.copytree(store, growing)
     port = free_port()
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    page = context.new_page()
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page, asked, said = opened(browser)
     command = [sys.executable, "-m", "stackpop", "watch", growing, "--port", port, "--every", 1]
     with started(*command, cwd=tmp_path) as server:
         until(lambda: answers(port))
@@ -161,7 +156,7 @@ def test_a_watched_store_is_drawn_and_followed(browser: Any, store: Path, tmp_pa
         page.wait_for_function(f"({PAINTED})() >= 6", timeout=60_000)
         assert [url for url in asked if f"127.0.0.1:{port}/" not in url and not url.startswith("data:")] == []
         assert [text for text in said if not any(word in text for word in READING)] == []
-        context.close()
+        page.context.close()
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
 
