@@ -9,7 +9,7 @@ import zarr
 from numpy.typing import NDArray
 
 from stackpop.errors import StoreError, did_you_mean
-from stackpop.store.group import Index, open_array
+from stackpop.store.arrays import Index, open_array
 from stackpop.store.layout import Layout
 from stackpop.store.location import Location
 from stackpop.store.schema import Variable

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,12 +12,10 @@ from numpy.typing import NDArray
 
 from stackpop.errors import StoreError
 from stackpop.results import TrainingResult
+from stackpop.store.arrays import Index, RunArray, open_array
 from stackpop.store.layout import Layout
 from stackpop.store.location import Location
 from stackpop.store.schema import RUN_VARIABLES, STATUS, Status
-
-Index = tuple[int, ...]
-Array = zarr.Array[Any]
 
 _RESULT_BYTES = 2000  # of a result in memory, beside the numbers of its arrays
 
@@ -39,23 +36,14 @@ class GroupWriter:
         self._place = place
         self._positions = positions
         self._variables = {variable.name: variable for variable in layout.variables}
-        names = [variable.name for variable in (*layout.variables, *RUN_VARIABLES, STATUS)]
-        self._arrays: dict[str, Array] = {name: open_array(root, layout.path(name)) for name in names}
+        self.status = _settled(open_array(root, layout.path(STATUS.name)), positions)
+        self._arrays = {
+            each.name: RunArray(open_array(root, layout.path(each.name)), len(positions), each.fill)
+            for each in (*layout.variables, *RUN_VARIABLES, STATUS)
+        }
         self._buffer: dict[Index, tuple[Index, TrainingResult]] = {}  # by position in the store
         self.buffered_bytes = 0  # about what the buffer weighs
         self._marks: dict[Index, Status] = {}  # by position in the store
-        self._chunks_read: dict[str, tuple[Index, NDArray[Any]]] = {}  # the chunk that `read` met last
-        self.status = self._settle_status()
-
-    def _settle_status(self) -> NDArray[np.int8]:
-        """Make runs that an earlier writer left running pending; returns the status of the sweep's runs."""
-        array = self._arrays[STATUS.name]
-        status = np.array(array[...], dtype=np.int8)
-        running = status == Status.RUNNING
-        if running.any():
-            status[running] = Status.PENDING
-            array[...] = status
-        return status[np.ix_(*self._positions)] if self._positions else status
 
     def mark_running(self, index: Index) -> None:
         """A run is being trained."""
@@ -81,7 +69,7 @@ class GroupWriter:
         for name, values in result.arrays.items():
             if name not in self._variables:
                 raise StoreError(f"result {name}: expected one of {', '.join(self._variables)}")
-            room = self._arrays[name].shape[len(self._positions) :]
+            room = self._arrays[name].room
             if len(room) != values.ndim or any(size > most for size, most in zip(values.shape, room, strict=True)):
                 raise StoreError(f"result {name}: expected a shape of at most {room}, got {values.shape}")
         position = self._position(index)
@@ -101,15 +89,7 @@ class GroupWriter:
             raise StoreError(f"run {index}: expected a run that is done, got {Status(self.status[index]).name.lower()}")
         position = self._position(index)
         with self._place.faults():
-            return {name: self._read_one(name, position) for name in names or self._variables}
-
-    def _read_one(self, name: str, position: Index) -> NDArray[Any]:
-        array = self._arrays[name]
-        corner, local = _split(position, array)
-        known = self._chunks_read.get(name)
-        if known is None or known[0] != corner:
-            known = self._chunks_read[name] = (corner, np.asarray(array[_region(corner, array)]))
-        return np.array(known[1][local])
+            return {name: self._arrays[name].read(position) for name in names or self._variables}
 
     def flush(self) -> None:
         """Write what was recorded and marked; nothing is forgotten if the disk fails.
@@ -127,13 +107,12 @@ class GroupWriter:
             if results:
                 self._write_results(results)
             marks = {**self._marks, **outcome}
-            _put(self._arrays[STATUS.name], STATUS.fill, np.array(list(marks), dtype=np.intp), list(marks.values()))
+            self._arrays[STATUS.name].write(np.array(list(marks), dtype=np.intp), list(marks.values()))
         for position, (index, _) in self._buffer.items():
             self.status[index] = outcome[position]
         self._buffer.clear()
         self.buffered_bytes = 0
         self._marks.clear()
-        self._chunks_read.clear()
 
     def _write_results(self, results: Mapping[Index, TrainingResult]) -> None:
         rows = [_run_values(result) for result in results.values()]
@@ -143,9 +122,7 @@ class GroupWriter:
         for name in self._variables:
             columns[name] = [result.arrays.get(name) for result in results.values()]
         positions = np.array(list(results), dtype=np.intp)
-        arrays = {name: self._arrays[name] for name in columns}
-        fills = {variable.name: variable.fill for variable in (*self._variables.values(), *RUN_VARIABLES)}
-        self._place.each(partial(_put, arrays[name], fills[name], positions, columns[name]) for name in arrays)
+        self._place.each(partial(self._arrays[name].write, positions, values) for name, values in columns.items())
 
     def give_up_running(self) -> None:
         """Runs that were marked running and brought no result are pending again."""
@@ -155,12 +132,14 @@ class GroupWriter:
                 self.mark_pending(index)
 
 
-def open_array(root: zarr.Group, path: str) -> Array:
-    """The array at `path`, which the store is known to hold."""
-    array = root[path]
-    if not isinstance(array, zarr.Array):
-        raise StoreError(f"store: expected an array at {path}, got a group; name another --store")
-    return array
+def _settled(array: zarr.Array[Any], positions: tuple[NDArray[np.intp], ...]) -> NDArray[np.int8]:
+    """Make runs that an earlier writer left running pending; returns the status of the sweep's runs."""
+    status = np.array(array[...], dtype=np.int8)
+    running = status == Status.RUNNING
+    if running.any():
+        status[running] = Status.PENDING
+        array[...] = status
+    return status[np.ix_(*positions)] if positions else status
 
 
 def _outcome(result: TrainingResult) -> Status:
@@ -182,44 +161,3 @@ def _run_values(result: TrainingResult) -> dict[str, object]:
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate, as in undecodable file names
-
-
-def _put(array: Array, fill: object, positions: NDArray[np.intp], values: Sequence[Any]) -> None:
-    """Write one value (array, scalar, or None for nothing) a run; each chunk is read and written once.
-
-    positions: [run, dim].
-    """
-    if 0 in array.shape:
-        return
-    corners, places = np.divmod(positions, np.array(array.chunks[: positions.shape[1]], dtype=np.intp))
-    chunks: dict[Index, list[int]] = defaultdict(list)
-    for run, corner in enumerate(map(tuple, corners.tolist())):
-        chunks[corner].append(run)
-    for corner, runs in chunks.items():
-        region = _region(corner, array)
-        block = np.array(array[region], dtype=array.dtype)  # of one value, Zarr gives a scalar
-        block[tuple(places[runs].T)] = fill
-        same: dict[Index, list[int]] = defaultdict(list)  # runs whose values have one shape
-        for run in runs:
-            if values[run] is not None:
-                same[np.shape(values[run])].append(run)
-        # What float32 cannot hold becomes infinite here. To refuse such a run is training's part, not the store's.
-        with np.errstate(over="ignore"):
-            for shape, members in same.items():
-                inside = (*places[members].T, *map(slice, shape))
-                stack = np.array([values[run] for run in members], dtype=block.dtype)
-                block[inside] = stack if corner else stack[0]  # without swept dims there is one run
-        array[region] = block
-
-
-def _split(position: Index, array: Array) -> tuple[Index, Index]:
-    """Which chunk holds a run, and where in the chunk the run is."""
-    chunks = array.chunks[: len(position)]
-    corner = tuple(p // size for p, size in zip(position, chunks, strict=True))
-    return corner, tuple(p % size for p, size in zip(position, chunks, strict=True))
-
-
-def _region(corner: Index, array: Array) -> Any:
-    """The selection of one chunk of runs, whole along the other dims."""
-    sizes = array.chunks[: len(corner)]
-    return (*(slice(k * size, (k + 1) * size) for k, size in zip(corner, sizes, strict=True)), ...)

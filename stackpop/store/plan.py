@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from stackpop.store.group import open_array
+from stackpop.store.arrays import open_array
 from stackpop.store.layout import Document, Labels, Layout, Sweep, merge_labels
 from stackpop.store.location import Location
 from stackpop.store.schema import (

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from stackpop.errors import StoreError, explain
 from stackpop.spec import TRAINED_ORACLES
+from stackpop.store.arrays import open_array
 from stackpop.store.documents import array_nodes, read_root
-from stackpop.store.group import open_array
 from stackpop.store.layout import Document, Layout, Sweep
 from stackpop.store.location import Location, WriterInfo, locate
 from stackpop.store.plan import (

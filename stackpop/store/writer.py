@@ -12,9 +12,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from stackpop.store.arrays import Index
 from stackpop.store.coordinates import CoordinateWriter
 from stackpop.store.documents import array_nodes, commit, declare_arrays, grow, read_root
-from stackpop.store.group import GroupWriter, Index
+from stackpop.store.group import GroupWriter
 from stackpop.store.layout import Document, Layout, Sweep, array_documents, coordinates
 from stackpop.store.location import Location, locate
 from stackpop.store.plan import Positions, open_group, plan_groups, stored_dims, stored_labels, trains_followers
