@@ -421,6 +421,7 @@ def _without_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # nor is it worth a second to look through them when the program ends
         if was:
             gc.enable()
 
