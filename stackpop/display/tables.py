@@ -141,6 +141,9 @@ def status(store: str, progress: StoreProgress) -> None:
                 if count or kind != Status.BLOCKED
             )
             console.print(f"  {name:<10} {counts} of {group.total:,} ({axes})")
+    if progress.unfinished:
+        begun = f"{progress.unfinished:,} {'run has' if progress.unfinished == 1 else 'runs have'}"
+        console.print(f"  segments   {begun} ended some, and will go on from there")
     console.print(f"  writing    {_writer(progress)}")
     print_failures(progress)
 

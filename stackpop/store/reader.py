@@ -28,6 +28,7 @@ from stackpop.store.plan import (
 )
 from stackpop.store.provenance import check_comparable
 from stackpop.store.schema import FOLLOWERS, ORACLE_DIM, RUN_VARIABLES, STATUS, Status
+from stackpop.store.unfinished import count_unfinished
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,12 +65,16 @@ class GroupProgress:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is. Without a live writer, runs that were interrupted count as pending."""
+    """How far a sweep is. Without a live writer, runs that were interrupted count as pending.
+
+    unfinished: how many of the leader runs go on from the middle, where their last segment ended.
+    """
 
     name: str
     leaders: GroupProgress
     followers: GroupProgress | None
     writer: WriterInfo | None
+    unfinished: int = 0
 
 
 def open_results(path: str | os.PathLike[str], group: str | None = None) -> xr.Dataset:
@@ -102,7 +107,8 @@ def read_progress(path: str | os.PathLike[str]) -> Progress:
     with place.faults():
         root = open_group(place)
         groups = {group: _group_progress(root, group, dims[group], live=writer is not None) for group in dims}
-    return Progress(str(document["attributes"]["name"]), groups[""], groups.get(FOLLOWERS), writer)
+    unfinished = count_unfinished(place)
+    return Progress(str(document["attributes"]["name"]), groups[""], groups.get(FOLLOWERS), writer, unfinished)
 
 
 def read_statuses(path: str | os.PathLike[str], spec: Sweep) -> tuple[Statuses, Statuses | None]:

@@ -103,6 +103,12 @@ class UnfinishedRuns:
         return self._read[1]
 
 
+def count_unfinished(place: Location) -> int:
+    """How many runs of a store can go on from where they were cut off; safe while another process writes."""
+    with place.faults():
+        return len({run for key in place.keys(FOLDER) for run in _results(place.read(key) or b"")})
+
+
 def _results(content: bytes) -> dict[str, TrainingResult]:
     """The runs of a file; none if it is of no use."""
     try:
