@@ -19,11 +19,6 @@ from stackpop.store.unfinished import FOLDER
 SPEC = parse_sweep("matrix: chicken\nfollower: {oracle: exact}\naxes: {seed: [1, 2, 3]}\n", "toy")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "toy.zarr"
-
-
 def cut(number: int, made: int = 10) -> TrainingResult:
     """What a run goes on from, different in every array."""
     rng = np.random.default_rng(number)

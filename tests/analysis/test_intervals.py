@@ -1,6 +1,6 @@
 """Estimates over runs and their intervals, beside rliable's and beside hand-computed cases.
 
-fixtures/rliable.json holds what rliable said of fixed random numbers, and how it was asked.
+tests/fixtures/rliable.json holds what rliable said of fixed random numbers, and how it was asked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hypothesis.extra.numpy import arrays
 from stackpop.analysis import aggregate, bootstrap_interval, performance_profile, probability_of_improvement
 from stackpop.errors import StackpopError
 
-RELIABLE = json.loads((Path(__file__).parent / "fixtures" / "rliable.json").read_text())
+RELIABLE = json.loads((Path(__file__).parents[1] / "fixtures" / "rliable.json").read_text())
 # Of an interval's end, between two bootstraps: its standard error is 0.0005 for the means here with 10,000 resamples.
 MONTE_CARLO = 0.004
 NAN = np.nan
