@@ -10,10 +10,11 @@ import pytest
 import xarray as xr
 import zarr
 
+from stackpop.display import status
 from stackpop.provenance import source_hash
 from stackpop.results import TrainingResult
 from stackpop.spec import parse_sweep
-from stackpop.store import ResultsWriter, open_results
+from stackpop.store import ResultsWriter, open_results, read_progress
 from stackpop.store.unfinished import FOLDER
 
 SPEC = parse_sweep("matrix: chicken\nfollower: {oracle: exact}\naxes: {seed: [1, 2, 3]}\n", "toy")
@@ -98,6 +99,22 @@ def test_what_other_code_left_is_not_gone_on_from(store: Path, monkeypatch: pyte
     monkeypatch.setattr("stackpop.store.unfinished.source_hash", lambda: "other")
     with ResultsWriter(store, SPEC) as writer:
         assert writer.unfinished.known("a") is None
+
+
+def test_status_tells_how_many_runs_go_on_from_the_middle(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each once, whatever files it is in; and those that other code left do not."""
+    with ResultsWriter(store, SPEC) as writer:
+        writer.unfinished.record(["a", "b"], [cut(1), cut(2)])
+        writer.unfinished.record(["b"], [cut(2, made=20)])
+        assert read_progress(store).unfinished == 2
+    status(str(store), read_progress(store))
+    assert "2 runs have ended some" in capsys.readouterr().out
+    monkeypatch.setattr("stackpop.store.unfinished.source_hash", lambda: "other")
+    assert read_progress(store).unfinished == 0
+    status(str(store), read_progress(store))
+    assert "segments" not in capsys.readouterr().out
 
 
 def test_nothing_is_unpickled(store: Path) -> None:
