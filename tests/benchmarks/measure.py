@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 
 CALIBRATION_ROUNDS = 50_000
+CORES = sorted(os.sched_getaffinity(0))
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
@@ -40,19 +42,18 @@ def calibrate() -> float:
     return time.process_time() - started
 
 
-def program(arguments: Sequence[str], *, one_core: bool = False, cwd: str | None = None) -> Cost:
+def program(arguments: Sequence[str], *, core: int | None = None, cwd: str | None = None) -> Cost:
     """Run a Python program to its end: it with its children, of which it waits for each.
 
-    one_core: it may use one core only, the last of those there are.
+    core: the only one that it may use; None for all.
     """
-    core = max(os.sched_getaffinity(0))
     started = time.perf_counter()
     process = subprocess.Popen(
         arguments,
         stdout=subprocess.PIPE,
         env=ENVIRONMENT,
         cwd=cwd,
-        preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if one_core else None,
+        preexec_fn=None if core is None else (lambda: os.sched_setaffinity(0, {core})),
     )
     assert process.stdout is not None
     out = process.stdout.read().decode()
@@ -67,9 +68,16 @@ def program(arguments: Sequence[str], *, one_core: bool = False, cwd: str | None
     return Cost(usage.ru_utime + usage.ru_stime, wall, 1024 * usage.ru_maxrss, told)
 
 
-def work(*arguments: object) -> Cost:
-    """Run one of the works of `tests.benchmarks.work` on one core; cpu and wall are what it says of itself."""
-    return program([sys.executable, "-m", "tests.benchmarks.work", *map(str, arguments)], one_core=True)
+def work(*arguments: object, core: int | None = None) -> Cost:
+    """Run one of the works of `tests.benchmarks.work` on one core, the last unless told."""
+    chosen = CORES[-1] if core is None else core
+    return program([sys.executable, "-m", "tests.benchmarks.work", *map(str, arguments)], core=chosen)
+
+
+def side_by_side(measure: Callable[[int], Cost], count: int) -> list[Cost]:
+    """The costs of so many at the same time, each of which gets a core of its own."""
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(measure, CORES[:count]))
 
 
 def stackpop(*arguments: object) -> Cost:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.measure import program
+from tests.benchmarks.measure import CORES, program
 
 REPEATS = 3
 
@@ -34,7 +34,7 @@ class Peer:
     def cost(self, runs: int, variant: str) -> PeerCost:
         """What one call costs, on one core."""
         options = ["--runs", str(runs), "--variant", variant, "--repeat", str(REPEATS)]
-        found = program([self._python, str(self._script), *options], one_core=True, cwd=str(self._script.parent))
+        found = program([self._python, str(self._script), *options], core=CORES[-1], cwd=str(self._script.parent))
         times = found.told["run_cpu_s"]
         steady, rest = min(times), found.cpu - sum(times)
         return PeerCost(steady, rest - found.told["import_s"] + steady, rest + steady)

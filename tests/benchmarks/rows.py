@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from stackpop.store import Status, read_progress
-from tests.benchmarks.measure import Cost, alternately, program, stackpop, watched, work
+from tests.benchmarks.measure import CORES, Cost, alternately, program, side_by_side, stackpop, watched, work
 from tests.benchmarks.peer import Peer
 from tests.benchmarks.scale import simulate
 
@@ -67,9 +67,9 @@ def many_runs(folder: Path) -> Path:
     return file
 
 
-def inside(name: str, what: object, *overrides: str) -> Cost:
+def inside(name: str, what: object, *overrides: str, core: int | None = None) -> Cost:
     """The cost of a work as it says itself, so without the start of its process."""
-    told = work(name, what, *overrides).told
+    told = work(name, what, *overrides, core=core).told
     return Cost(told["cpu"], told["wall"], told["peak"])
 
 
@@ -103,7 +103,7 @@ def beside_peer(peer: Peer | None, times: int) -> Iterator[Row]:
             onehot.append(peer.cost(60, "onehot"))
         one.append(inside("pack", 1, UNCLIPPED).cpu)
         one_clipped.append(inside("pack", 1).cpu)
-        started.append(program([os.sys.executable, "-c", alone], one_core=True).cpu)
+        started.append(program([os.sys.executable, "-c", alone], core=CORES[-1]).cpu)
         if peer is not None:
             single.append(peer.cost(1, "suff"))
 
@@ -131,6 +131,10 @@ def sweeping(folder: Path, times: int, *overrides: str) -> Iterator[Row]:
     def bare() -> Cost:
         return inside("auto", packed, *overrides)
 
+    def beside_another() -> float:
+        """Processor time of bare training on one of two busy cores, which share caches and memory."""
+        return fmean(cost.cpu for cost in side_by_side(lambda core: inside("auto", packed, *overrides, core=core), 2))
+
     def sweep(workers: int) -> Cost:
         seeds = f"axes.seed={list(range(1, 501))}"
         options = ["--quiet", "--runs-per-task=auto", f"--workers={workers}"]
@@ -145,14 +149,16 @@ def sweeping(folder: Path, times: int, *overrides: str) -> Iterator[Row]:
     )
     yield Row("their memory", many.peak / 1e9, "GB", 2)
     # The machine's speed changes from minute to minute, so bare training is measured before and after each sweep.
-    before, one, between, two, after = bare(), sweep(1), bare(), sweep(2), bare()
-    training = 6000 / packed * (before.cpu + between.cpu + after.cpu) / 3
-    remark = f"{two.cpu:.0f} s of processor time of all processes, {training:.0f} s of bare training"
+    one, alone, before, two, after = sweep(1), bare().cpu, beside_another(), sweep(2), beside_another()
+    beside = (before + after) / 2
+    yield Row("bare training on one of two busy cores / one core busy", beside / alone, "")
+    training = 6000 / packed * beside
+    remark = f"{two.cpu:.0f} s of processor time of all processes, {training:.0f} s of bare training on two busy cores"
     # Starting it costs the same whether runs are short or long.
     bar = None if overrides else 10
     added = 100 * (two.cpu / training - 1)
     yield Row("what the sweep of 6,000 runs on 2 workers adds, start and table included", added, "%", bar, remark)
-    remark = f"{one.wall:.0f} s and {two.wall:.0f} s by the clock, on cores shared with others"
+    remark = f"{one.wall:.0f} s and {two.wall:.0f} s by the clock; bare training by itself {2 * alone / beside:.2f} x"
     yield Row("2 workers / 1", one.wall / two.wall, "x", 1.8, remark, least=True)
 
 

@@ -39,7 +39,7 @@ def test_memory_bounds_a_pack_of_large_batches() -> None:
         (1e-5, 40_000, 1024),  # as large as packs get
         (1e-5, 3000, 256),  # few are left: all threads must stay busy
         (2 / 300, 40_000, 256),  # about two seconds
-        (0.1, 40_000, 64),
+        (0.1, 40_000, LARGEST_PACK),
         (30.0, 40_000, 20),  # ten minutes
         (1e4, 40_000, 16),
         (1e-5, 100, 50),
@@ -50,11 +50,11 @@ def test_packs_follow_what_the_last_one_took(seconds: float, runs: int, expected
     sizes, spec = PackSizes(plan, 2), plan.spec.run((0, 0))
     planned = sizes.of(spec)
     sizes.took(spec, [TrainingResult({}, "broken", wall_seconds=1e9)])
-    assert sizes.of(spec) == planned == min(64, runs // 2)
+    assert sizes.of(spec) == planned == min(LARGEST_PACK, runs // 2)
     sizes.took(spec, [TrainingResult({}, wall_seconds=seconds)])
     assert sizes.of(spec) == expected
     sizes.handed_out(runs)
-    assert sizes.of(spec) <= max(64, planned)
+    assert sizes.of(spec) <= max(LARGEST_PACK, planned)
     fixed = PackSizes(plan_of(plan.spec, runs_per_task=3), 2)
     fixed.took(spec, [TrainingResult({}, wall_seconds=seconds)])
     assert fixed.of(spec) == 3
