@@ -124,7 +124,7 @@ def _untitled(model: Any) -> tuple[str, Any]:
 
 
 def _drop_selected_looks(model: Any) -> None:
-    """How glyphs look that are selected or muted, which no tool of ours does: a third of a figure's objects."""
+    """How glyphs look that are selected or muted, which no tool of ours does: a seventh of a figure's objects."""
     from bokeh.models.renderers import GlyphRenderer
 
     for renderer in model.select({"type": GlyphRenderer}):
