@@ -47,7 +47,7 @@ PAINTED = """() => {
     return new Set(data).size > 8;
   }).length;
 }"""
-SOME_DONE = re.compile(r"\b([5-9]|\d\d) done")
+SOME_DONE = re.compile(r"\b([5-9]|\d{2,}) done")
 READING = ("ReadPixels", "getImageData")  # what a browser minds about a test that reads canvases again and again
 
 

@@ -37,10 +37,10 @@ DASK_SETTINGS: dict[str, Any] = {
     # whole tasks, and a pack has kilobytes for each of its runs.
     "distributed.admin.low-level-log-length": 20,
     "distributed.scheduler.dashboard.tasks.task-stream-length": 1000,
-    # A hundred looks a second at what a task does, and fifty at the event loop, take three percent of a core from it.
-    "distributed.worker.profile.interval": "100ms",
-    "distributed.admin.tick.interval": "100ms",
 }
+# To look a hundred times a second at what a task does, and fifty times at each event loop, is a twentieth of a sweep
+# whose workers share the machine with all of that.
+_LOOK_LESS = {"distributed.worker.profile.interval": "100ms", "distributed.admin.tick.interval": "100ms"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ def connect(cluster: ClusterSpec, tasks: Collection[str] = (), device: Device = 
     preloads = [*dask.config.get("distributed.scheduler.preload"), board.PRELOAD]
     dask_settings = {**DASK_SETTINGS, **_durations(settings, tasks), "distributed.scheduler.preload": preloads}
     security = security_of(settings)
-    with dask.config.set(dask_settings), _started(cluster, security, dask_settings, device) as (where, supply):
+    with (
+        dask.config.set({**dask_settings, **_LOOK_LESS}),
+        _started(cluster, security, dask_settings, device) as (where, supply),
+    ):
         options = {"timeout": CONNECT_SECONDS} if isinstance(where, str) else {}
         with Client(where, security=security, set_as_default=False, **options) as client:
             yield Connection(client, supply)

@@ -129,8 +129,8 @@ def print_claims(name: str, outcomes: Sequence[Outcome]) -> None:
     print_table(table)
 
 
-def status(store: str, progress: StoreProgress) -> None:
-    """How far a sweep is, from its store."""
+def status(store: str, progress: StoreProgress, unfinished: int = 0) -> None:
+    """How far a sweep is, from its store; unfinished: runs that go on from the middle."""
     console.print(f"{progress.name}: {store}")
     for name, group in (("runs", progress.leaders), ("followers", progress.followers)):
         if group is not None:
@@ -141,8 +141,8 @@ def status(store: str, progress: StoreProgress) -> None:
                 if count or kind != Status.BLOCKED
             )
             console.print(f"  {name:<10} {counts} of {group.total:,} ({axes})")
-    if progress.unfinished:
-        begun = f"{progress.unfinished:,} {'run has' if progress.unfinished == 1 else 'runs have'}"
+    if unfinished:
+        begun = f"{unfinished:,} {'run has' if unfinished == 1 else 'runs have'}"
         console.print(f"  segments   {begun} ended some, and will go on from there")
     console.print(f"  writing    {_writer(progress)}")
     print_failures(progress)

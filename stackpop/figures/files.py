@@ -124,11 +124,11 @@ def _untitled(model: Any) -> tuple[str, Any]:
 
 
 def _drop_selected_looks(model: Any) -> None:
-    """How glyphs look that are selected or muted, which no tool of ours does: a seventh of a figure's objects."""
+    """How glyphs look when some are selected, which no tool of ours does: a tenth of a figure's objects."""
     from bokeh.models.renderers import GlyphRenderer
 
     for renderer in model.select({"type": GlyphRenderer}):
-        renderer.selection_glyph = renderer.nonselection_glyph = renderer.muted_glyph = None
+        renderer.selection_glyph = renderer.nonselection_glyph = None
 
 
 def library() -> str:

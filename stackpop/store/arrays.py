@@ -16,7 +16,7 @@ Index = tuple[int, ...]
 Array = zarr.Array[Any]
 
 # Workers train packs that lie side by side in the grid, so the next runs are mostly in the chunks of the last ones.
-_MOST_KEPT, _MOST_KEPT_BYTES = 4, 2**23
+_MOST_KEPT, _MOST_KEPT_BYTES = 4, 2**22  # of one variable; a store has some forty
 
 
 def open_array(root: zarr.Group, path: str) -> Array:
@@ -64,8 +64,13 @@ class RunArray:
             chunks[corner].append(run)
         for corner, runs in chunks.items():
             block = self._block(corner)
-            self._fill_in(block, places[runs], [values[run] for run in runs])
-            self._array[self._region(corner)] = block
+            try:
+                self._fill_in(block, places[runs], [values[run] for run in runs])
+                self._array[self._region(corner)] = block
+            except BaseException:
+                self._kept.pop(corner, None)  # what the store holds now, only reading tells
+                raise
+        self._shed(0)
 
     def _fill_in(self, block: NDArray[Any], places: NDArray[np.intp], values: Sequence[Any]) -> None:
         """Set the values of some runs of one chunk; places: [run, dim], within it."""
@@ -87,9 +92,15 @@ class RunArray:
         if block is None:
             block = np.array(self._array[self._region(corner)], dtype=self._array.dtype)  # of one value, Zarr's is one
         self._kept[corner] = block
-        while len(self._kept) > _MOST_KEPT or sum(kept.nbytes for kept in self._kept.values()) > _MOST_KEPT_BYTES:
-            del self._kept[next(iter(self._kept))]
+        self._shed(1)
         return block
+
+    def _shed(self, least: int) -> None:
+        """Forget chunks, the one used longest ago first, until those in memory are few and small, or `least`."""
+        while len(self._kept) > least and (
+            len(self._kept) > _MOST_KEPT or sum(kept.nbytes for kept in self._kept.values()) > _MOST_KEPT_BYTES
+        ):
+            del self._kept[next(iter(self._kept))]
 
     def _region(self, corner: Index) -> Any:
         """The selection of one chunk of runs, whole along the inner dims."""

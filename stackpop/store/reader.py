@@ -28,7 +28,7 @@ from stackpop.store.plan import (
 )
 from stackpop.store.provenance import check_comparable
 from stackpop.store.schema import FOLLOWERS, ORACLE_DIM, RUN_VARIABLES, STATUS, Status
-from stackpop.store.unfinished import count_unfinished
+from stackpop.store.unfinished import unfinished_runs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,16 +65,12 @@ class GroupProgress:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is. Without a live writer, runs that were interrupted count as pending.
-
-    unfinished: how many of the leader runs go on from the middle, where their last segment ended.
-    """
+    """How far a sweep is. Without a live writer, runs that were interrupted count as pending."""
 
     name: str
     leaders: GroupProgress
     followers: GroupProgress | None
     writer: WriterInfo | None
-    unfinished: int = 0
 
 
 def open_results(path: str | os.PathLike[str], group: str | None = None) -> xr.Dataset:
@@ -107,8 +103,16 @@ def read_progress(path: str | os.PathLike[str]) -> Progress:
     with place.faults():
         root = open_group(place)
         groups = {group: _group_progress(root, group, dims[group], live=writer is not None) for group in dims}
-    unfinished = count_unfinished(place)
-    return Progress(str(document["attributes"]["name"]), groups[""], groups.get(FOLLOWERS), writer, unfinished)
+    return Progress(str(document["attributes"]["name"]), groups[""], groups.get(FOLLOWERS), writer)
+
+
+def count_unfinished(path: str | os.PathLike[str]) -> int:
+    """How many leader runs go on from the middle, where their last segment ended; safe while another process writes.
+
+    Raises:
+        StoreError: unreadable.
+    """
+    return len(unfinished_runs(locate(path)))
 
 
 def read_statuses(path: str | os.PathLike[str], spec: Sweep) -> tuple[Statuses, Statuses | None]:

@@ -103,10 +103,19 @@ class UnfinishedRuns:
         return self._read[1]
 
 
-def count_unfinished(place: Location) -> int:
-    """How many runs of a store can go on from where they were cut off; safe while another process writes."""
+def unfinished_runs(place: Location) -> set[str]:
+    """The runs of a store that can go on from where they were cut off; safe while another process writes."""
     with place.faults():
-        return len({run for key in place.keys(FOLDER) for run in _results(place.read(key) or b"")})
+        return {run for key in place.keys(FOLDER) for run in _runs_in(place.read(key) or b"")}
+
+
+def _runs_in(content: bytes) -> list[str]:
+    """The runs of a file, without what they go on from; none if it is of no use."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            return list(map(str, found[_RUN])) if str(found[_SOURCE]) == source_hash() else []
+    except _UNREADABLE:
+        return []
 
 
 def _results(content: bytes) -> dict[str, TrainingResult]:

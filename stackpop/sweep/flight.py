@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import dask.config
 from dask.utils import key_split
 from distributed import Client, Future, KilledWorker
 
@@ -79,8 +80,10 @@ class Flight:
     @contextmanager
     def open(self) -> Iterator[None]:
         """Hear of the tasks for a while; those still in flight at the end are given up."""
+        # A segment takes with it what its runs go on from, which may be more than Dask likes to send.
+        quiet = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
         try:
-            with self._starts.listening(self._client):
+            with quiet, self._starts.listening(self._client):
                 yield
                 self._workers.settle()
         finally:

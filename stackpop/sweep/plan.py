@@ -14,7 +14,7 @@ from stackpop.store import Status
 Index = tuple[int, ...]
 T = TypeVar("T")
 RunsPerTask = int | Literal["auto"]
-# A pack this large costs a fifth less a run than one of half its size, little more than a larger one, fills two blocks
+# A pack this large costs a sixth less a run than one of half its size, little more than a larger one, fills two blocks
 # of the store, and is little to lose.
 LARGEST_PACK = 128  # as planned; see `packing` for what is measured to take other sizes
 EVEN_ROUNDS = 8  # packs a thread beyond which it matters little that the last ones are fewer

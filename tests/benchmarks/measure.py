@@ -53,8 +53,9 @@ def program(arguments: Sequence[str], *, core: int | None = None, cwd: str | Non
         stdout=subprocess.PIPE,
         env=ENVIRONMENT,
         cwd=cwd,
-        preexec_fn=None if core is None else (lambda: os.sched_setaffinity(0, {core})),
     )
+    if core is not None:
+        os.sched_setaffinity(process.pid, {core})
     assert process.stdout is not None
     out = process.stdout.read().decode()
     _, status, usage = os.wait4(process.pid, 0)

@@ -148,7 +148,7 @@ def sweeping(folder: Path, times: int, *overrides: str) -> Iterator[Row]:
         f"{packed:,} runs packed by `auto`, a run / one of 60", many.cpu / packed / (sixty.cpu / 60), "", 1.0, remark
     )
     yield Row("their memory", many.peak / 1e9, "GB", 2)
-    # The machine's speed changes from minute to minute, so bare training is measured before and after each sweep.
+    # The machine's speed changes from minute to minute, so bare training is measured before and after the sweep on two.
     one, alone, before, two, after = sweep(1), bare().cpu, beside_another(), sweep(2), beside_another()
     beside = (before + after) / 2
     yield Row("bare training on one of two busy cores / one core busy", beside / alone, "")

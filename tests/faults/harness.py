@@ -124,8 +124,13 @@ def wait_at_random(process: subprocess.Popen[str], seconds: float, rng: random.R
 
 
 def wait_for_runs(store: Path, status: Status = Status.RUNNING) -> None:
-    """Until runs of a sweep have a status."""
-    until(lambda: store.exists() and read_progress(store).leaders.counts[status], 120)
+    """Until runs of a sweep have a status, or are done."""
+
+    def there() -> int:
+        counts = read_progress(store).leaders.counts
+        return counts[status] + counts[Status.DONE]
+
+    until(lambda: store.exists() and there(), 120)
 
 
 def worker_processes(leader: int) -> list[psutil.Process]:

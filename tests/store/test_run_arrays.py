@@ -61,8 +61,27 @@ def test_the_chunk_of_the_last_runs_is_not_read_again(array: zarr.Array[Any], mo
     assert len(read) == 1
 
 
+def test_after_a_write_that_failed_the_chunk_is_read_again(
+    array: zarr.Array[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer may have taken over, and what it wrote must be met before it is written over."""
+    column, whole = RunArray(array, 2, np.nan), zarr.Array.__setitem__
+
+    def refused(self: zarr.Array[Any], selection: Any, values: Any) -> None:
+        raise OSError("no room")
+
+    column.write(np.array([[0, 0]]), [np.ones(7)])
+    monkeypatch.setattr(zarr.Array, "__setitem__", refused)
+    with pytest.raises(OSError, match="no room"):
+        column.write(np.array([[0, 1]]), [np.ones(7)])
+    monkeypatch.setattr(zarr.Array, "__setitem__", whole)
+    array[0, 2] = np.full(7, 3.0)  # by somebody else
+    column.write(np.array([[0, 1]]), [np.ones(7)])
+    np.testing.assert_array_equal(array[0, :4, 0], [1, 1, 3, np.nan])
+
+
 def test_few_chunks_stay_in_memory() -> None:
-    """However large they are and however many there are, what stays of them is less than ten megabytes."""
+    """However large they are and however many there are, what stays of them is less than five megabytes."""
     for length in (16, 2**20):
         array = zarr.create_array(
             zarr.storage.MemoryStore(), shape=(40, length), chunks=(1, length), dtype="float32", fill_value=0
@@ -72,7 +91,24 @@ def test_few_chunks_stay_in_memory() -> None:
             column.write(np.array([[k]]), [np.ones(length)])
         kept = [block.nbytes for block in column._kept.values()]
         assert 0 < len(kept) <= 4
-        assert sum(kept) <= 2**23
+        assert sum(kept) <= 2**22
+
+
+def test_runs_in_the_order_of_the_grid_decode_each_chunk_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large it is."""
+    array = zarr.create_array(
+        zarr.storage.MemoryStore(), shape=(8, 2**20), chunks=(4, 2**20), dtype="float32", fill_value=0
+    )
+    column, decoded, whole = RunArray(array, 1, 0), [], zarr.Array.__getitem__
+
+    def noted(self: zarr.Array[Any], selection: Any) -> Any:
+        decoded.append(selection)
+        return whole(self, selection)
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", noted)
+    for k in range(8):
+        column.read((k,))
+    assert len(decoded) == 2
 
 
 def test_without_swept_dims_there_is_one_run() -> None:

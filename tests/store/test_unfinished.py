@@ -14,7 +14,7 @@ from stackpop.display import status
 from stackpop.provenance import source_hash
 from stackpop.results import TrainingResult
 from stackpop.spec import parse_sweep
-from stackpop.store import ResultsWriter, open_results, read_progress
+from stackpop.store import ResultsWriter, count_unfinished, open_results, read_progress
 from stackpop.store.unfinished import FOLDER
 
 SPEC = parse_sweep("matrix: chicken\nfollower: {oracle: exact}\naxes: {seed: [1, 2, 3]}\n", "toy")
@@ -108,12 +108,12 @@ def test_status_tells_how_many_runs_go_on_from_the_middle(
     with ResultsWriter(store, SPEC) as writer:
         writer.unfinished.record(["a", "b"], [cut(1), cut(2)])
         writer.unfinished.record(["b"], [cut(2, made=20)])
-        assert read_progress(store).unfinished == 2
-    status(str(store), read_progress(store))
+        assert count_unfinished(store) == 2
+    status(str(store), read_progress(store), count_unfinished(store))
     assert "2 runs have ended some" in capsys.readouterr().out
     monkeypatch.setattr("stackpop.store.unfinished.source_hash", lambda: "other")
-    assert read_progress(store).unfinished == 0
-    status(str(store), read_progress(store))
+    assert count_unfinished(store) == 0
+    status(str(store), read_progress(store), count_unfinished(store))
     assert "segments" not in capsys.readouterr().out
 
 
