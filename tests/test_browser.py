@@ -91,11 +91,15 @@ def look_at(browser: Any, file: Path, figures: int) -> Any:
     return page
 
 
+def wait_for_paint(page: Any, canvases: int) -> None:
+    page.wait_for_function(f"({PAINTED})() >= {canvases}", timeout=60_000)
+
+
 def test_the_report_draws_all_its_figures_and_asks_for_nothing(browser: Any, store: Path, tmp_path: Path) -> None:
     write_report(str(store), tmp_path / "report.html")
     page = look_at(browser, tmp_path / "report.html", 6)
     assert page.title() == "quick – stackpop"
-    assert page.evaluate(PAINTED) >= 6
+    wait_for_paint(page, 6)
     assert page.evaluate("document.documentElement.scrollWidth") <= 1200
     assert page.locator("h3").count() == 6
 
@@ -103,7 +107,7 @@ def test_the_report_draws_all_its_figures_and_asks_for_nothing(browser: Any, sto
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"search", "compare"}))
 def test_each_figure_is_drawn(browser: Any, store: Path, tmp_path: Path, kind: str) -> None:
     save(draw(kind, Request(str(store))), tmp_path / "figure.html")
-    assert look_at(browser, tmp_path / "figure.html", 1).evaluate(PAINTED) >= 1
+    wait_for_paint(look_at(browser, tmp_path / "figure.html", 1), 1)
 
 
 def test_a_page_that_asks_for_something_is_noticed(browser: Any, store: Path, tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_the_page_of_the_dashboard_follows_a_sweep(browser: Any, tmp_path: Path)
         page.goto(f"http://127.0.0.1:{port}/stackpop")
         page.get_by_text("allmatrices: ").filter(has_text=SOME_DONE).wait_for(timeout=120_000)
         page.wait_for_function(DRAWN.format(1), timeout=60_000)
-        assert page.evaluate(PAINTED) >= 2  # the population and the gaps
+        wait_for_paint(page, 2)  # the population and the gaps
         assert [url for url in asked if f"127.0.0.1:{port}/" not in url and not url.startswith("data:")] == []
         assert said == []
         page.context.close()
@@ -143,7 +147,7 @@ def test_a_watched_store_is_drawn_and_followed(browser: Any, store: Path, tmp_pa
         until(lambda: answers(port))
         page.goto(f"http://127.0.0.1:{port}/")
         page.get_by_text("15 runs: 15 done").wait_for(timeout=60_000)
-        page.wait_for_function(f"({PAINTED})() >= 6", timeout=60_000)
+        wait_for_paint(page, 6)
         page.get_by_role("heading", level=3).nth(5).wait_for(timeout=60_000)
         more = load_sweep(ROOT / "sweeps/quick.yaml", [*SHORT, "axes.seed=[1, 2, 3, 4, 5, 6]"])
         with ResultsWriter(growing, more) as writer:
@@ -153,7 +157,7 @@ def test_a_watched_store_is_drawn_and_followed(browser: Any, store: Path, tmp_pa
                     writer.leaders.record(index, TrainingResult({}, "no payoffs <b>today</b>"))
         page.get_by_text("18 runs: 15 done, 3 failed").wait_for(timeout=60_000)
         assert page.get_by_text("no payoffs <b>today</b>").count() == 3
-        page.wait_for_function(f"({PAINTED})() >= 6", timeout=60_000)
+        wait_for_paint(page, 6)
         assert [url for url in asked if f"127.0.0.1:{port}/" not in url and not url.startswith("data:")] == []
         assert [text for text in said if not any(word in text for word in READING)] == []
         page.context.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from answers import Call, check_mistake
-from command import Answer, heeds, scheduler, stackpop, started, until, worker
+from command import Answer, scheduler, stackpop, started, until, worker
 from stackpop import cli
 from stackpop.store import open_results
 
@@ -61,13 +60,22 @@ def test_a_stranger_at_the_address(folder: Path) -> None:
     assert not (folder / "new.zarr").exists()
 
 
+SLOW = """\
+import time
+try:
+    open("begun", "w").close()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("raised")
+"""
+
+
 def test_a_signal_in_the_middle_of_an_import_ends_the_program(tmp_path: Path) -> None:
     """An exception there makes compiled modules abort, so none is raised."""
-    (tmp_path / "slow.py").write_text("import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('raised')\n")
+    (tmp_path / "slow.py").write_text(SLOW)
     code = "import signal; from stackpop import cli; signal.signal(signal.SIGTERM, cli._interrupt); import slow"
     with started(sys.executable, "-c", code, cwd=tmp_path, stderr=subprocess.PIPE) as process:
-        until(lambda: heeds(process, signal.SIGTERM))
-        time.sleep(0.3)
+        until((tmp_path / "begun").exists)
         process.terminate()
         out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, f"error: {cli.STOPPED}\n")

@@ -98,7 +98,7 @@ def command(cluster: Path) -> list[object]:
     return [sys.executable, "-m", "stackpop", "sweep", "sweep.yaml", "--quiet", "--cluster", cluster]
 
 
-def answer(slurm: Slurm, folder: Path, words: list[object], timeout: float = 100) -> Answer:
+def answer(slurm: Slurm, folder: Path, words: list[object], timeout: float = 240) -> Answer:
     """A command to its end, where SLURM is found."""
     texts = [str(word) for word in words]
     ended = subprocess.run(
@@ -126,7 +126,7 @@ def sbatch(slurm: Slurm, folder: Path, *options: str) -> str:
 
 def test_everything_in_one_allocation(slurm: Slurm, folder: Path, undisturbed: xr.Dataset) -> None:
     job = sbatch(slurm, folder)
-    until(lambda: slurm.state(job) not in ("PENDING", "RUNNING", "COMPLETING"), 90)
+    until(lambda: slurm.state(job) not in ("PENDING", "RUNNING", "COMPLETING"), 240)
     logs = {file.name: file.read_text() for file in [folder / "out", *folder.glob("*.log")]}
     assert slurm.state(job) == "COMPLETED", logs
     assert "tls://127.0.0.1" in logs[f"scheduler-{job}.log"]
@@ -208,8 +208,8 @@ def test_an_adaptive_cluster_grows_for_a_few_long_tasks(slurm: Slurm, cluster: C
         client: Client = connection.client
         client.wait_for_workers(1, timeout=60)
         assert len(slurm.jobs()) == 1
-        futures = [client.submit(time.sleep, 1, key=f"leader-chicken-s{k}-0", pure=False) for k in range(6)]
-        until(lambda: len(slurm.jobs()) == 3, 30)
+        futures = [client.submit(time.sleep, 3, key=f"leader-chicken-s{k}-0", pure=False) for k in range(6)]
+        until(lambda: len(slurm.jobs()) == 3)
         client.gather(futures)
 
 

@@ -117,9 +117,9 @@ def test_run_that_never_ends(undisturbed: Undisturbed, tmp_path: Path, time_: in
     with scheduler(tmp_path) as (file, _), worker(file, tmp_path / "scratch", "--preload", bad) as nanny:
         until(lambda: worker_processes(nanny.pid))
         first = worker_processes(nanny.pid)
-        answer = sweep(folder, store, file, "--run-limit", 5, "--runs-per-task", 2)
+        answer = sweep(folder, store, file, "--run-limit", 8, "--runs-per-task", 2)
         assert not any(process.is_running() for process in first), "its thread would go on for ever"
-    check_fails_alone(folder, store, answer, "run_limit: expected an end within 5 s, got none after ")
+    check_fails_alone(folder, store, answer, "run_limit: expected an end within 8 s, got none after ")
     assert met(tmp_path) == 2
     check_resumes(folder, store, "--workers", 2, "--retry-failed")
 
@@ -129,7 +129,7 @@ def test_limit_ends_a_worker_without_a_nanny(undisturbed: Undisturbed, tmp_path:
     folder, store = undisturbed.folder, tmp_path / "s.zarr"
     bad, lines = ["--preload", preload(tmp_path, "never_ends", "leaders")], tmp_path / "err"
     with scheduler(tmp_path) as (file, _), lines.open("w") as err:
-        words = command(store, "--scheduler-file", file, "--run-limit", 5)
+        words = command(store, "--scheduler-file", file, "--run-limit", 8)
         with started(*words, cwd=folder, stderr=err) as sweep_:
             with worker(file, tmp_path / "a", *bad, "--no-nanny") as only:
                 only.wait(120)

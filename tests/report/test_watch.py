@@ -73,7 +73,7 @@ def test_it_is_drawn_anew_when_runs_end_and_not_before(
             until(lambda: "being written now" in report.drawn.start)
             second = report.drawn
             writer.leaders.record((1, 1), TrainingResult({}, "out of <luck>"))
-        until(lambda: "3 done, 1 failed" in report.drawn.start)
+        until(lambda: "3 done, 1 failed" in report.drawn.start and "being written" not in report.drawn.start)
         assert report.drawn is not second
         assert "out of &lt;luck&gt;" in report.drawn.end
         last = report.drawn

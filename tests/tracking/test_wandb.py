@@ -144,8 +144,9 @@ def test_a_replay_that_is_shot_while_wandb_writes_goes_on(tmp_path: Path, monkey
         if name.startswith("WANDB_"):
             monkeypatch.setitem(command.ENVIRONMENT, name, value)
     with command.started(sys.executable, "-m", "stackpop", "track", store, "--to", "wandb") as process:
-        command.until(ledger.exists)
+        command.until(lambda: ledger.exists() and ledger.read_text())
         process.kill()
+        process.wait()
     assert 1 <= len(ledger.read_text().splitlines()) < 20
     replay(store, "wandb")
     steps = [(_run(run).run_id, tuple(row["step"] for row in history(run))) for run in wandb_files(store)]
