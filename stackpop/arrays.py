@@ -39,6 +39,11 @@ def host_array(x: Tensor) -> np.ndarray:
     return array
 
 
+def count_from(number: int, like: Tensor) -> Any:
+    """A number to count on with `+=`: on a device a tensor, so that an update that is recorded there counts on."""
+    return number if library_of(like) is np else torch.full((), float(number), dtype=like.dtype)
+
+
 def mirrored(x: Tensor) -> Tensor:
     """The same numbers with the axes in reverse, [run, env, step] -> [step, env, run] and back, without a copy.
 

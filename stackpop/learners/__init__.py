@@ -29,10 +29,15 @@ FollowerSettings = ContextualSettings | ExactSettings | TabularQSettings
 class Leader(Protocol):
     """A population of leaders. The caller plays `behaviour`, then owns the batch it hands to `update`.
 
-    policy: action probabilities [run, state, action], what was learned so far; every update makes a new tensor of it.
+    recordable: whether all that changes from one update to the next is in tensors that an update changes in place, by
+    the same operations each time.
     """
 
-    policy: Tensor
+    recordable: bool
+
+    @property
+    def policy(self) -> Tensor:
+        """Action probabilities [run, state, action], what was learned so far; later updates leave this tensor alone."""
 
     def behaviour(self, envs: int, /) -> Tensor:
         """What to play in the next batch: [run, env, state, action], or [run, 1, ...] if alike in every episode."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from stackpop.arrays import array_of, library_of, tensor_of
+from stackpop.arrays import array_of, count_from, library_of, tensor_of
 from stackpop.learners.snapshot import Snapshot, shared
 
 # A tensor of the parameters' shape -> views of it that begin with the run, [run, ...].
@@ -31,12 +33,13 @@ class Adam:
     def __init__(
         self, params: Tensor, lr: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
-        self._betas, self._eps, self._steps = betas, eps, 0
+        self._betas, self._eps, self._steps = betas, eps, count_from(0, params)
         # Both moments side by side, so that one operation serves both; and so what is added to them in a step.
         moments, powers = params.new_zeros(2, *params.shape), params.new_empty(2, *params.shape)
         self.gradient = powers[0]
         self._xp, self._params, self._lr = library_of(params), array_of(params), array_of(lr.contiguous())
         self._moments, self._powers, self._root = map(array_of, (moments, powers, torch.empty_like(params)))
+        self._sqrt: Callable[[Any], Any] = math.sqrt if self._xp is np else torch.sqrt
         self._decay = array_of(torch.tensor(betas, dtype=params.dtype).view(2, *[1] * params.dim()))
 
     def step(self) -> None:
@@ -46,7 +49,7 @@ class Adam:
         first, second = self._moments
         self._steps += 1
         first_factor = (1 - beta1) / (1 - beta1**self._steps)
-        root_factor = math.sqrt((1 - beta2) / (1 - beta2**self._steps))
+        root_factor = self._sqrt((1 - beta2) / (1 - beta2**self._steps))
         xp.multiply(gradient, gradient, out=square)
         self._moments *= self._decay
         self._moments += self._powers
@@ -61,13 +64,13 @@ class Adam:
     def snapshot(self, by_run: ByRun = lambda x: [x]) -> Snapshot:
         """Parameters, moments and the number of steps."""
         pieces = dict(self._pieces(by_run))
-        return {**pieces, "steps": shared(self._steps, len(next(iter(pieces.values()))))}
+        return {**pieces, "steps": shared(int(self._steps), len(next(iter(pieces.values()))))}
 
     def restore(self, snapshot: Snapshot, by_run: ByRun = lambda x: [x]) -> None:
         """Go on from a snapshot; the parameters change in place."""
         for name, piece in self._pieces(by_run):
             piece.copy_(snapshot[name])
-        self._steps = int(snapshot["steps"][0])
+        self._steps = count_from(int(snapshot["steps"][0]), tensor_of(self._params))
 
     def _pieces(self, by_run: ByRun) -> Iterator[tuple[str, Tensor]]:
         """Views of all that a step changes for good."""

@@ -49,14 +49,21 @@ class ESLeader:
     Settings other than the learning rate must be equal across the population.
     """
 
+    recordable = True
+
     def __init__(self, settings: Sequence[ESSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
         self.settings = settings[0]
         self.logits = normalised_init(Streams(seeds, Phase.LEADER_INIT).normal(states, actions))
-        self.policy = self._act(self.logits)  # [run, state, action]
+        self._policy = self._act(self.logits)  # [run, state, action]
         self._exploration = Streams(seeds, Phase.LEADER_EXPLORATION)
         lr = torch.tensor([s.lr for s in settings], dtype=self.logits.dtype)
         self._directions = self.logits.new_empty(0)  # [run, pair, state, action] standard normal
         self._adam = Adam(self.logits, spread(lr, self.logits))
+
+    @property
+    def policy(self) -> Tensor:
+        """See `Leader`."""
+        return self._policy.clone()
 
     def behaviour(self, envs: int) -> Tensor:
         """Policies of fresh perturbations, [run, env, state, action]: envs i and i + envs / 2 are opposites."""
@@ -76,7 +83,7 @@ class ESLeader:
         climb = climb.cumsum(1)[:, -1] / ranks.shape[1]
         torch.sub(self.settings.l2 * self.logits, climb, out=self._adam.gradient)
         self._adam.step()
-        self.policy = self._act(self.logits)
+        self._policy.copy_(self._act(self.logits))
 
     def snapshot(self) -> Snapshot:
         """See `Leader`."""
@@ -86,7 +93,7 @@ class ESLeader:
         """See `Leader`."""
         self._adam.restore(part(snapshot, "adam"))
         self._exploration.restore(part(snapshot, "exploration"))
-        self.policy = self._act(self.logits)
+        self._policy.copy_(self._act(self.logits))
 
     def _act(self, logits: Tensor) -> Tensor:
         return greedy(logits) if self.settings.acting == "greedy" else softmax(logits)

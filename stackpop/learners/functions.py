@@ -86,7 +86,9 @@ class _Network:
 
     def refresh(self) -> None:
         """Compute the outputs of changed layers."""
-        *self._fed, outputs = forward(self._layers, self._fed[0])
+        *fed, outputs = forward(self._layers, self._fed[0])
+        for own, new in zip(self._fed[1:], fed[1:], strict=True):
+            own.copy_(new)
         self.outputs.copy_(outputs.movedim(-1, 0))
 
 

@@ -42,25 +42,32 @@ class PGLeader:
     Settings other than the learning rate must be equal across the population.
     """
 
+    recordable = True
+
     def __init__(self, settings: Sequence[PGSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
         lr = torch.tensor([s.lr for s in settings], dtype=torch.float64)
         self._functions = StateFunctions(settings, states, [actions], Streams(seeds, Phase.LEADER_INIT), lr)
         (self._logits,), (self._gradient,) = self._functions.outputs, self._functions.gradients  # [action, run, state]
         self.logits = self._logits.movedim(0, -1)
-        self.policy = softmax(self.logits)  # [run, state, action]
+        self._policy = softmax(self.logits)  # [run, state, action]
+
+    @property
+    def policy(self) -> Tensor:
+        """See `Leader`."""
+        return self._policy.clone()
 
     def behaviour(self, _envs: int) -> Tensor:
         """What to play next: the policy, in every episode alike."""
-        return self.policy[:, None]
+        return self._policy[:, None]
 
     @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
         """One REINFORCE update."""
         cells = Cells(batch.decision, self._logits.shape)
         returns = cells.sum(mirrored(batch.return_to_go))
-        self._gradient[:] = reinforce_gradient(self.policy.movedim(-1, 0), returns, cells.decided)
+        self._gradient[:] = reinforce_gradient(self._policy.movedim(-1, 0), returns, cells.decided)
         self._functions.step()
-        self.policy = softmax(self.logits)
+        self._policy.copy_(softmax(self.logits))
 
     def snapshot(self) -> Snapshot:
         """See `Leader`."""
@@ -69,4 +76,4 @@ class PGLeader:
     def restore(self, snapshot: Snapshot) -> None:
         """See `Leader`."""
         self._functions.restore(snapshot)
-        self.policy = softmax(self.logits)
+        self._policy.copy_(softmax(self.logits))

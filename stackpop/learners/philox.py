@@ -27,25 +27,25 @@ class DevicePhilox:
         """Start the streams of 128-bit keys, each two words, on the device where tensors are made now."""
         words = [[_signed(word) for word in column] for column in zip(*keys, strict=True)]
         self._key = torch.tensor(words)[..., None]  # [word, stream, 1]
-        self._drawn = 0
+        self._drawn = torch.zeros((), dtype=torch.int64)  # on the device, where an update that is recorded counts on
 
     def place(self) -> Tensor:
         """How many numbers were drawn: [stream, 1]."""
-        return torch.full((self._key.shape[1], 1), self._drawn)
+        return self._drawn.expand(self._key.shape[1], 1)
 
     def go_to(self, place: Tensor) -> None:
         """Go on from a `place`."""
-        self._drawn = int(place[0, 0])
+        self._drawn.copy_(place[0, 0])
 
     def uniform(self, size: int) -> Tensor:
         """The next numbers in [0, 1) of every stream: [stream, size]."""
-        first, last = self._drawn // WORDS, -(-(self._drawn + size) // WORDS)
-        counters = torch.zeros(WORDS, 1, last - first, dtype=torch.int64)
-        counters[0, 0] = torch.arange(first + 1, last + 1)  # NumPy counts on before each block
+        blocks = -(-(size + WORDS - 1) // WORDS)  # as many as may be touched, wherever in a block the first number is
+        counters = torch.zeros(WORDS, 1, blocks, dtype=torch.int64)
+        counters[0, 0] = self._drawn // WORDS + torch.arange(1, blocks + 1)  # NumPy counts on before each block
         words = philox(counters, self._key).permute(1, 2, 0).flatten(1)  # [stream, number]
-        skipped = self._drawn - first * WORDS
+        words = words.index_select(1, self._drawn % WORDS + torch.arange(size))
         self._drawn += size
-        upper = (words[:, skipped : skipped + size] >> (64 - UNIFORM_BITS)) & (2**UNIFORM_BITS - 1)
+        upper = (words >> (64 - UNIFORM_BITS)) & (2**UNIFORM_BITS - 1)
         uniforms: Tensor = upper.double() * 2.0**-UNIFORM_BITS
         return uniforms
 

@@ -54,6 +54,8 @@ class PPOLeader:
     Settings other than the learning rate must be equal across the population.
     """
 
+    recordable = True
+
     def __init__(self, settings: Sequence[PPOSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
         self.settings, streams = settings[0], Streams(seeds, Phase.LEADER_INIT)
         lr = torch.tensor([s.lr for s in settings], dtype=torch.float64)
@@ -61,12 +63,17 @@ class PPOLeader:
         self._logits, (self.values,) = self._functions.outputs  # [action, run, state], [run, state]
         self._logit_gradient, (self._value_gradient,) = map(array_of, self._functions.gradients)
         self.logits = self._logits.movedim(0, -1)
-        self.policy = softmax(self.logits)  # [run, state, action]
+        self._policy = softmax(self.logits)  # [run, state, action]
         self._kl_coefficient = torch.full((len(settings), 1), self.settings.kl_coefficient, dtype=lr.dtype)
+
+    @property
+    def policy(self) -> Tensor:
+        """See `Leader`."""
+        return self._policy.clone()
 
     def behaviour(self, _envs: int) -> Tensor:
         """What to play next: the policy, in every episode alike."""
-        return self.policy[:, None]
+        return self._policy[:, None]
 
     @np.errstate(all="ignore")  # as in PyTorch
     def update(self, batch: Batch) -> None:
@@ -81,7 +88,7 @@ class PPOLeader:
             self._logit_gradient[:] = surrogate.gradient()
             self._value_gradient[:] = by_value()
             self._functions.step()
-        self.policy = softmax(self.logits)
+        self._policy.copy_(softmax(self.logits))
         # As in RLlib, the mean divergence over the epochs, each measured before its step.
         self._adapt(_over_cells(visited * surrogate.divergence) / self.settings.epochs)
 
@@ -116,7 +123,7 @@ class PPOLeader:
         """See `Leader`."""
         self._functions.restore(snapshot)
         self._kl_coefficient.copy_(snapshot["kl_coefficient"])
-        self.policy = softmax(self.logits)
+        self._policy.copy_(softmax(self.logits))
 
 
 def _over_cells(by_cell: Tensor) -> Tensor:

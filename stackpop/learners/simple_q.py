@@ -54,6 +54,8 @@ class SimpleQLeader:
     the learning rate must be equal across the population.
     """
 
+    recordable = False  # what is remembered grows, and the target is refreshed now and then
+
     def __init__(self, settings: Sequence[SimpleQSettings], states: int, actions: int, seeds: Sequence[int]) -> None:
         self.settings = settings[0]
         self.q = normalised_init(Streams(seeds, Phase.LEADER_INIT).normal(states, actions))

@@ -154,6 +154,7 @@ class Flight:
                 outcome = self._loss(key, error)
             else:
                 self._starts.ended(key)
+                outcome = self._used_up(task, outcome) or outcome
             yield task, outcome
             task.future.release()
         check_connection(self._client)
@@ -178,6 +179,12 @@ class Flight:
             return Loss(reason, Blame.NONE)
         return _many_lost(course, MOST_ATTEMPTS) or Loss(reason, Blame.SHARED if course.accompanied else Blame.LIKELY)
 
+    def _used_up(self, task: Task, outcome: Any) -> Loss | None:
+        """Why a training that could go on must not: segments may be over before anybody looks how long they take."""
+        if isinstance(task, LeaderTask) and any(result.unfinished for result in outcome.results):
+            return self._too_long(task, sum(result.wall_seconds for result in outcome.results))
+        return None
+
     def _cut_short(self) -> Iterator[tuple[Task, Loss]]:
         """Take off the cluster what runs too long or loses worker after worker.
 
@@ -196,14 +203,18 @@ class Flight:
         """Why a task that runs must be cut short, if so."""
         if loss := _many_lost(course, MOST_LOSSES):
             return loss
-        if self._run_limit is None or isinstance(task, SolveTask):
+        if isinstance(task, SolveTask):
             return None
         seconds = time.monotonic() - course.since + (task.seconds if isinstance(task, LeaderTask) else 0)
-        if seconds <= self._run_limit * len(task.pack):
+        return self._too_long(task, seconds, course.losses)
+
+    def _too_long(self, task: FollowerTask | LeaderTask, seconds: float, losses: int = 0) -> Loss | None:
+        """Why a pack must not be trained on after so many seconds, if so."""
+        if self._run_limit is None or seconds <= self._run_limit * len(task.pack):
             return None
         expected, got = f"an end within {self._run_limit:g} s", f"none after {seconds:.0f} s"
         remedy = "raise it, or leave it out for no limit"
-        return Loss(explain("run_limit", expected=expected, got=got, remedy=remedy), Blame.CERTAIN, course.losses)
+        return Loss(explain("run_limit", expected=expected, got=got, remedy=remedy), Blame.CERTAIN, losses)
 
 
 def _many_lost(course: Course, most: int) -> Loss | None:

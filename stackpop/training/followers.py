@@ -26,6 +26,7 @@ from stackpop.learners import (
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec
 from stackpop.training.packs import timed
+from stackpop.training.repeated import Repeated
 
 MOST_WASTED = 32  # updates that an early stop may come too late, since many updates are judged at once
 LEARNED = ("follower_logits", "follower_parameters")
@@ -65,11 +66,14 @@ def _pretrain(specs: Sequence[FollowerSpec]) -> list[TrainingResult]:
     may_stop = settings.early_stop and judges_all(games[0])
     updates, learned = torch.full((len(specs),), settings.updates), torch.empty_like(follower.parameters)
     training = torch.ones(len(specs), dtype=torch.bool)
+    next_update = Repeated(
+        lambda: learn(game, follower, *_random_leader_rounds(game, follower, streams.uniform(envs, draws)))
+    )
     parts = []
     for block in blocks(settings.updates, game.runs * truth.answers.shape[0] * game.worlds, at_most=MOST_WASTED):
         recorded = []
         for _ in range(block.start, block.stop):
-            learn(game, follower, *_random_leader_rounds(game, follower, streams.uniform(envs, draws)))
+            next_update()
             recorded.append(follower.parameters.clone())
         parameters = torch.stack(recorded, 1)
         uniforms = evaluation.uniform(len(recorded), specs[0].evaluation_episodes, draws)

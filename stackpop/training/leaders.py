@@ -18,15 +18,18 @@ from stackpop.spec import RunSpec
 from stackpop.training.learning import LearningFollowers
 from stackpop.training.packs import timed
 from stackpop.training.queried import QueriedFollowers
+from stackpop.training.repeated import Repeated
 
 
 class Followers(Protocol):
     """The followers that a pack of leaders meets: they play with the leaders, and tell what the leaders are worth.
 
-    episode_steps: environment steps of a leader episode.
+    episode_steps: environment steps of a leader episode. recordable: whether all that changes as they play is in
+    tensors that they change in place; see `Repeated`.
     """
 
     episode_steps: int
+    recordable: bool
 
     def play(self, behaviour: Tensor, envs: int) -> Batch:
         """The leaders' next training episodes, with what they play: [run, env or 1, state, action]."""
@@ -108,6 +111,7 @@ class LeaderTraining:
         self._leaders = make_leaders(
             [s.leader for s in specs], specs[0].leader_states, game.rows, [s.seed for s in specs]
         )
+        self._next_update = Repeated(self._update, recordable=self._leaders.recordable and followers.recordable)
         self.made, self.curves = 0, dict[str, Tensor]()
 
     @property
@@ -119,7 +123,7 @@ class LeaderTraining:
         """Make so many updates, or as many as are left."""
         policies = []
         for _ in range(min(updates, self._settings.updates - self.made)):
-            self._leaders.update(self._followers.play(self._leaders.behaviour(self._envs), self._envs))
+            self._next_update()
             policies.append(self._leaders.policy)
         self.made += len(policies)
         policy = torch.stack(policies, 1)
@@ -128,6 +132,9 @@ class LeaderTraining:
         curves["leader_policy"] = policy
         before = self.curves
         self.curves = {name: torch.cat([before[name], new], 1) if before else new for name, new in curves.items()}
+
+    def _update(self) -> None:
+        self._leaders.update(self._followers.play(self._leaders.behaviour(self._envs), self._envs))
 
     def results(self) -> dict[str, Tensor]:
         """The curves of a training that has ended, and those of the followers' post-training."""

@@ -24,6 +24,8 @@ class LearningFollowers:
     evaluation episodes; given the table learned in an episode, the returns of its paid game are exact.
     """
 
+    recordable = False  # episodes are NumPy's
+
     def __init__(self, specs: Sequence[RunSpec], settings: TabularQSettings) -> None:
         games = [spec.to_game() for spec in specs]
         self._settings, self._seeds = settings, [spec.seed for spec in specs]

@@ -42,6 +42,7 @@ from stackpop.learners import (
 )
 from stackpop.spec import RunSpec
 from stackpop.training.followers import learn
+from stackpop.training.repeated import Repeated
 from stackpop.training.sampled import sampled_curves
 
 POST_CURVES = ("leader_return", "follower_return", "leader_return_greedy", "leader_return_sampled", "follower_regret")
@@ -53,6 +54,8 @@ class QueriedFollowers:
     replies: [run, context, follower_state] greedy actions, None where contexts are too many to enumerate.
     follower: what was trained, None where the oracle is computed.
     """
+
+    recordable = True
 
     def __init__(self, specs: Sequence[RunSpec], replies: Tensor | None, follower: ContextualFollower | None) -> None:
         games = [spec.to_game() for spec in specs]
@@ -148,12 +151,17 @@ class QueriedFollowers:
         """Make the updates of `post_train`, one each time that the next is asked for."""
         game, steps, settings = self._game, self.episode_steps, self._settings[0]
         streams, envs = Streams(self._seeds, Phase.POST_TRAINING), whole_episodes(settings.batch_steps, steps)
-        for _ in range(settings.post_updates):
+
+        def update() -> None:
             uniforms = streams.uniform(envs, steps + game.rounds)
             answers, leader = committed_leader(game, policy, uniforms[..., :steps], replay=self._replay)
             contexts = follower.contexts(answers)
             reply = by_policy(follower.policy_at(contexts), game.follower_observation, uniforms[..., steps:])
             learn(game, follower, contexts, play_rounds(game, envs, leader, reply))
+
+        next_update = Repeated(update)
+        for _ in range(settings.post_updates):
+            next_update()
             yield
 
 

@@ -2,7 +2,8 @@
 
 `PYTHON SCRIPT --runs N --variant suff|onehot --repeat K` trains N runs (500 follower updates, 500 leader updates of
 1,005 environment steps and 30 epochs, 50 more follower updates, all evaluated) K times after one compilation, and
-prints JSON whose `run_cpu_s` has the processor seconds of each time and `import_s` the seconds of its imports.
+prints JSON whose `run_cpu_s` has the processor seconds of each time, `import_s` the seconds of its imports and
+`train_env_steps_per_s` the environment steps that it trains on in a second by the clock; with `--gpu`, on a GPU.
 `onehot` clips the value loss as published; `suff` leaves it whole.
 """
 
@@ -38,3 +39,10 @@ class Peer:
         times = found.told["run_cpu_s"]
         steady, rest = min(times), found.cpu - sum(times)
         return PeerCost(steady, rest - found.told["import_s"] + steady, rest + steady)
+
+    def steps_a_second(self, runs: int, device: str) -> float:
+        """Environment steps it trains on in a second by the clock, once it is compiled."""
+        options = ["--runs", str(runs), "--variant", "suff", "--repeat", str(REPEATS)]
+        options += ["--gpu"] if device == "cuda" else []
+        found = program([self._python, str(self._script), *options], cwd=str(self._script.parent))
+        return float(found.told["train_env_steps_per_s"])

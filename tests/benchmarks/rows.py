@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -16,6 +16,7 @@ from tests.benchmarks.scale import simulate
 SWEEPS = Path(__file__).parent.parent.parent / "sweeps"
 SHORT = ("leader.updates=25", "follower.updates=25", "follower.post_updates=3")  # a twentieth of the protocol
 UNCLIPPED = "leader.value_clip=null"
+GPU_PACKS = (60, 600, 6000, 30_000, 100_000)
 TRIVIAL = """\
 game: {memory: none, rounds: 1}
 leader: {algorithm: ppo, updates: 2, batch_steps: 10, epochs: 1}
@@ -70,7 +71,7 @@ def many_runs(folder: Path) -> Path:
 def inside(name: str, what: object, *overrides: str, core: int | None = None) -> Cost:
     """The cost of a work as it says itself, so without the start of its process."""
     told = work(name, what, *overrides, core=core).told
-    return Cost(told["cpu"], told["wall"], told["peak"])
+    return Cost(told["cpu"], told["wall"], told["peak"], told)
 
 
 def quick(folder: Path, calibration: float) -> Iterator[Row]:
@@ -201,6 +202,23 @@ def scaling(folder: Path, runs: int, threads: int, seconds: float, pack: int) ->
         remark = f"{early / 1e6:.0f} MB in the second third of the time, {late / 1e6:.0f} MB in the last"
         yield Row(f"growth of the {name} meanwhile", (late - early) / 1e6, "MB", None, remark)
     yield Row("longest time in which no run was done", found.pause, "s")
+
+
+def on_gpu(peer: Peer | None, sizes: Sequence[int] = GPU_PACKS, device: str = "cuda") -> Iterator[Row]:
+    """Environment steps that leaders and followers train on in a second by the clock, by the number of runs."""
+    found = {runs: inside("pack", runs, UNCLIPPED, f"device={device}") for runs in sizes}
+    for runs, cost in found.items():
+        remark = f"{cost.wall:.1f} s, {cost.told['steps']:,} steps"
+        yield Row(f"{runs:,} runs in one pack on {device}", cost.told["steps"] / cost.wall, "steps/s", None, remark)
+    if peer is None:
+        return
+    processor, wall = peer.cost(60, "suff").steady, found[sizes[0]].wall
+    remark = f"{wall:.2f} s by the clock against {processor:.2f} s of processor time"
+    work = f"{sizes[0]} runs on {device}, times as fast as the peer on a core"
+    yield Row(work, processor / wall, "x", 10, remark, least=True)
+    for runs in sizes:
+        steps = peer.steps_a_second(runs, device)
+        yield Row(f"{runs:,} runs, the peer on {device}", steps, "steps/s")
 
 
 def growth() -> Iterator[Row]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stackpop.devices import Device
 from stackpop.spec import RunSpec, SweepSpec, load_sweep
 from stackpop.training import learned, train_followers, train_leaders
 
@@ -25,24 +26,25 @@ def protocol(runs: int, *overrides: str) -> SweepSpec:
     return load_sweep(FILE, ["follower.early_stop=false", f"axes.seed=[{seeds}]", *overrides])
 
 
-def train(specs: Sequence[RunSpec]) -> None:
-    """Train runs in one pack, their followers before them."""
+def train(specs: Sequence[RunSpec], device: Device) -> int:
+    """Train runs in one pack, their followers before them; the environment steps that they trained on."""
     pretrained = [one for spec in specs if (one := spec.follower_spec()) is not None]
     followers = {one.follower_id: one for one in pretrained}
-    results = train_followers(list(followers.values())) if followers else []
+    results = train_followers(list(followers.values()), device) if followers else []
     arrays = {key: learned(result.arrays) for key, result in zip(followers, results, strict=True)}
-    errors = [result.error for result in (*results, *train_leaders(specs, arrays)) if result.error]
-    if errors:
+    results += train_leaders(specs, arrays, device)
+    if errors := [result.error for result in results if result.error]:
         raise RuntimeError(errors[0])
+    return sum(int(result.arrays["env_steps"][-1]) for result in results)
 
 
-def pack(runs: int, *overrides: str) -> None:
+def pack(runs: int, *overrides: str) -> int:
     """Some runs in one pack."""
     spec = protocol(runs, *overrides)
-    train([spec.run(index) for index in spec.indices()][:runs])
+    return train([spec.run(index) for index in spec.indices()][:runs], spec.device)
 
 
-def auto(runs: int, *overrides: str) -> None:
+def auto(runs: int, *overrides: str) -> int:
     """Some runs in packs as `auto` chooses them for one thread."""
     from stackpop.sweep.packing import PackSizes  # here, since it brings Dask, which training alone does without
     from stackpop.sweep.plan import make_plan, packs
@@ -50,8 +52,7 @@ def auto(runs: int, *overrides: str) -> None:
     spec = protocol(runs, *overrides)
     statuses = np.zeros(spec.shape, dtype=np.int8)
     plan = make_plan(spec, statuses, None, retry_failed=False, runs_per_task="auto", threads=1)
-    for members in packs(plan, PackSizes(plan, 1).of):
-        train([one for _, one in members])
+    return sum(train([one for _, one in members], spec.device) for members in packs(plan, PackSizes(plan, 1).of))
 
 
 def average(store: str) -> None:
@@ -69,14 +70,14 @@ def main() -> None:
     name, what, *overrides = sys.argv[1:]
     if name != "average":
         pack(1, *overrides, *WARM)  # first calls
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu, wall, steps = time.process_time(), time.perf_counter(), 0
     if name == "average":
         average(what)
     else:
-        {"pack": pack, "auto": auto}[name](int(what), *overrides)
+        steps = {"pack": pack, "auto": auto}[name](int(what), *overrides)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"cpu": cpu, "wall": wall, "peak": peak}))
+    print(json.dumps({"cpu": cpu, "wall": wall, "peak": peak, "steps": steps}))
 
 
 if __name__ == "__main__":

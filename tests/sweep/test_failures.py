@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,14 @@ from tiny_sweep import HUGE, Recorder, bits, run, sweep
 
 
 def test_the_limit_of_a_run_holds_for_all_its_segments(client: Client, tmp_path: Path) -> None:
-    """No segment takes as long as the limit."""
-    spec, store = sweep(axes__matrix="[chicken]", leader__updates=100_000, segment=500), tmp_path / "s.zarr"
-    progress = execute(spec, SweepOptions(store, run_limit=4.0), client=client)
+    """No segment takes nearly as long as the limit, and each may be over before anybody looks."""
+    spec, store = sweep(axes__matrix="[chicken]", leader__updates=100_000, segment=100), tmp_path / "s.zarr"
+    progress = execute(spec, SweepOptions(store, run_limit=1.0), client=client)
     assert progress.failed == 2
     errors = stackpop.open_results(store).error.values
-    assert all(error.startswith("run_limit: expected an end within 4 s, got none after ") for error in errors.flat)
+    assert all(
+        re.match(r"run_limit: expected an end within 1 s, got none after [1-4] s;", each) for each in errors.flat
+    )
     assert not (store / "unfinished").exists()
 
 
