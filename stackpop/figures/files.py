@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape, unescape
@@ -101,8 +102,9 @@ def embedded(figures: Sequence[Any]) -> list[Embedded]:
 
     found = []
     for k, figure in enumerate(figures):
-        title, model = _untitled(hv.render(figure, backend="bokeh"))
-        _drop_selected_looks(model)
+        more: Any = {"sync_legends": False} if isinstance(figure, hv.Layout) else {}
+        title, model = _untitled(hv.renderer("bokeh").get_plot_state(figure, **more))
+        _lighten(model)
         name = f"figure-{k}"
         item: Any = json_item(model, ID(name))
         item["doc"].pop("defs", None)  # classes of Panel, which no figure uses, and which would ask for more scripts
@@ -123,12 +125,27 @@ def _untitled(model: Any) -> tuple[str, Any]:
     return title, model
 
 
-def _drop_selected_looks(model: Any) -> None:
-    """How glyphs look when some are selected, which no tool of ours does: a tenth of a figure's objects."""
+def _lighten(model: Any) -> None:
+    """Leave out how glyphs look when some are selected, which no tool of ours does: a tenth of a figure's objects.
+
+    And mute in all panels what a click on a legend mutes, with one callback for each line of the legend: HoloViews has
+    one for every two panels, a third of the objects.
+    """
+    from bokeh.models import CustomJS
+    from bokeh.models.annotations import Legend
     from bokeh.models.renderers import GlyphRenderer
 
-    for renderer in model.select({"type": GlyphRenderer}):
+    named: dict[str | None, list[Any]] = defaultdict(list)
+    parts = sorted(model.references(), key=lambda part: part.id)  # once, for to collect them takes long
+    for renderer in (part for part in parts if isinstance(part, GlyphRenderer)):
         renderer.selection_glyph = renderer.nonselection_glyph = None
+        named[renderer.name].append(renderer)
+    items: list[Any] = [item for part in parts if isinstance(part, Legend) for item in part.items]
+    for item in items:
+        for renderer in item.renderers:
+            others = [each for each in named[renderer.name] if each is not renderer]
+            code = "for (const other of others) other.muted = cb_obj.muted"
+            renderer.js_on_change("muted", CustomJS(args={"others": others}, code=code))
 
 
 def library() -> str:

@@ -25,8 +25,8 @@ from stackpop.learners import (
 )
 from stackpop.results import TrainingResult
 from stackpop.spec import FollowerSpec
+from stackpop.training.cuda_graphs import GraphedUpdate
 from stackpop.training.packs import timed
-from stackpop.training.repeated import Repeated
 
 MOST_WASTED = 32  # updates that an early stop may come too late, since many updates are judged at once
 LEARNED = ("follower_logits", "follower_parameters")
@@ -66,7 +66,7 @@ def _pretrain(specs: Sequence[FollowerSpec]) -> list[TrainingResult]:
     may_stop = settings.early_stop and judges_all(games[0])
     updates, learned = torch.full((len(specs),), settings.updates), torch.empty_like(follower.parameters)
     training = torch.ones(len(specs), dtype=torch.bool)
-    next_update = Repeated(
+    next_update = GraphedUpdate(
         lambda: learn(game, follower, *_random_leader_rounds(game, follower, streams.uniform(envs, draws)))
     )
     parts = []

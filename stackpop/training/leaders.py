@@ -15,17 +15,17 @@ from stackpop.devices import Device
 from stackpop.learners import Batch, Snapshot, TabularQSettings, joined, make_leaders, part, shared
 from stackpop.results import NOT_BEGUN, TrainingResult
 from stackpop.spec import RunSpec
+from stackpop.training.cuda_graphs import GraphedUpdate
 from stackpop.training.learning import LearningFollowers
 from stackpop.training.packs import timed
 from stackpop.training.queried import QueriedFollowers
-from stackpop.training.repeated import Repeated
 
 
 class Followers(Protocol):
     """The followers that a pack of leaders meets: they play with the leaders, and tell what the leaders are worth.
 
     episode_steps: environment steps of a leader episode. recordable: whether all that changes as they play is in
-    tensors that they change in place; see `Repeated`.
+    tensors that they change in place; see `GraphedUpdate`.
     """
 
     episode_steps: int
@@ -111,7 +111,7 @@ class LeaderTraining:
         self._leaders = make_leaders(
             [s.leader for s in specs], specs[0].leader_states, game.rows, [s.seed for s in specs]
         )
-        self._next_update = Repeated(self._update, recordable=self._leaders.recordable and followers.recordable)
+        self._next_update = GraphedUpdate(self._update, recordable=self._leaders.recordable and followers.recordable)
         self.made, self.curves = 0, dict[str, Tensor]()
 
     @property

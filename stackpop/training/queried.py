@@ -41,8 +41,8 @@ from stackpop.learners import (
     whole_episodes,
 )
 from stackpop.spec import RunSpec
+from stackpop.training.cuda_graphs import GraphedUpdate
 from stackpop.training.followers import learn
-from stackpop.training.repeated import Repeated
 from stackpop.training.sampled import sampled_curves
 
 POST_CURVES = ("leader_return", "follower_return", "leader_return_greedy", "leader_return_sampled", "follower_regret")
@@ -159,7 +159,7 @@ class QueriedFollowers:
             reply = by_policy(follower.policy_at(contexts), game.follower_observation, uniforms[..., steps:])
             learn(game, follower, contexts, play_rounds(game, envs, leader, reply))
 
-        next_update = Repeated(update)
+        next_update = GraphedUpdate(update)
         for _ in range(settings.post_updates):
             next_update()
             yield

@@ -46,7 +46,7 @@ def cuda_graph(update: Update) -> Update:
 RECORDERS: Mapping[str, Callable[[Update], Update]] = {"cuda": cuda_graph}
 
 
-class Repeated:
+class GraphedUpdate:
     """An update that is made once with each call, on the device where tensors are made at the first.
 
     What is recorded of it are operations on memory, and no Python: all that changes from one update to the next must

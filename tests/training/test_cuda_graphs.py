@@ -17,8 +17,8 @@ from stackpop.errors import ClusterError
 from stackpop.learners import streams
 from stackpop.results import TrainingResult
 from stackpop.spec import RunSpec
-from stackpop.training import repeated, train_leaders
-from stackpop.training.repeated import WARM_UPS, Repeated, Update, cuda_graph
+from stackpop.training import cuda_graphs, train_leaders
+from stackpop.training.cuda_graphs import WARM_UPS, GraphedUpdate, Update, cuda_graph
 from support import random_payoffs, run_spec, train
 
 LEADERS: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Update]:
 
     monkeypatch.setattr(arrays, "NUMPY_DEVICES", frozenset())
     monkeypatch.setattr(streams, "NUMPY_DEVICES", frozenset())
-    monkeypatch.setattr(repeated, "RECORDERS", {"cpu": record})
+    monkeypatch.setattr(cuda_graphs, "RECORDERS", {"cpu": record})
     return updates
 
 
@@ -113,7 +113,7 @@ def pack(leader: str, follower: str, **more: Any) -> list[RunSpec]:
 def both(specs: list[RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     """Train with and without records: to the last bit, it comes to the same."""
     found = train(specs)
-    monkeypatch.setenv(repeated.SWITCH, "0")
+    monkeypatch.setenv(cuda_graphs.SWITCH, "0")
     for one, other in zip(tree_leaves(train(specs)), tree_leaves(found), strict=True):
         if one is not None:
             assert isinstance(one, TrainingResult)
@@ -157,7 +157,7 @@ def counted(recordable: bool) -> tuple[Callable[[], None], list[int], Tensor]:
         made.append(len(made))
         count.add_(1)
 
-    return Repeated(update, recordable=recordable), made, count
+    return GraphedUpdate(update, recordable=recordable), made, count
 
 
 @pytest.mark.parametrize(("recordable", "by_python"), [(True, WARM_UPS + 1), (False, 7)])
@@ -179,9 +179,9 @@ def test_what_an_update_keeps_in_python_does_not_go_on() -> None:
         kept[0] += 1
         total.add_(kept[0])
 
-    repeated_update = Repeated(update)
+    graphed = GraphedUpdate(update)
     for _ in range(5):
-        repeated_update()
+        graphed()
     assert total == 1 + 2 + 3 + 3 + 3
 
 
