@@ -318,9 +318,9 @@ def claims(
     findings = [read_findings(store) for store in stores]
     display.claims(findings)
     if write is not None:
-        from stackpop import report
+        from stackpop.report.markdown import write_page
 
-        report.write_page(findings, write)
+        write_page(findings, write)
         print(f"written to {write}")
     if any(outcome.status != "held" for found in findings for outcome in found.outcomes):
         raise typer.Exit(1)

@@ -91,6 +91,19 @@ def look_at(browser: Any, file: Path, figures: int) -> Any:
     return page
 
 
+# Mutes the first line of a legend, of each figure; then, whether all glyphs of that name are muted.
+MUTE = """() => {
+  window.alike = Bokeh.documents.map((document) => {
+    const glyphs = [...document._all_models.values()].filter((each) => each.type === "GlyphRenderer");
+    const told = glyphs.find((each) => each.js_property_callbacks["change:muted"]);
+    if (told) told.muted = true;
+    return glyphs.filter((each) => told && each.name === told.name);
+  }).filter((glyphs) => glyphs.length > 0);
+  return alike.map((glyphs) => glyphs.length);
+}"""
+ALL_MUTED = "alike.every((glyphs) => glyphs.every((each) => each.muted))"
+
+
 def wait_for_paint(page: Any, canvases: int) -> None:
     page.wait_for_function(f"({PAINTED})() >= {canvases}", timeout=60_000)
 
@@ -102,6 +115,8 @@ def test_the_report_draws_all_its_figures_and_asks_for_nothing(browser: Any, sto
     wait_for_paint(page, 6)
     assert page.evaluate("document.documentElement.scrollWidth") <= 1200
     assert page.locator("h3").count() == 6
+    assert min(page.evaluate(MUTE)) > 1
+    page.wait_for_function(ALL_MUTED, timeout=60_000)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"search", "compare"}))

@@ -12,7 +12,7 @@ import pytest
 from command import TINY
 from stackpop.analysis import read_findings
 from stackpop.errors import SpecError, TrackingError
-from stackpop.report import write_page
+from stackpop.report.markdown import write_page
 from stackpop.spec import load_cluster, load_sweep, parse_sweep
 from stackpop.sweep import SweepOptions
 from stackpop.tracking import replay

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stackpop.display.text import MOST_ROWS, console, count, interval, make_table, number, print_table
+from stackpop.display.terminal import console, make_table, print_table
+from stackpop.wording import MOST_ROWS, count, interval, number
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
-from stackpop.display.text import console, count, duration, size
+from stackpop.display.terminal import console
 from stackpop.sweep import Watcher
+from stackpop.wording import count, duration, size
 
 if TYPE_CHECKING:
     from stackpop.spec import SweepSpec

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from stackpop.display.text import console, count, make_table, number, print_table
+from stackpop.display.terminal import console, make_table, print_table
 from stackpop.errors import SpecError, explain
+from stackpop.wording import count, number
 
 if TYPE_CHECKING:
     from stackpop.games import Game

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stackpop.display.text import MOST_ROWS, STATUS_WORDS, console, interval, leading, make_table, number, print_table
+from stackpop.display.terminal import console, make_table, print_table
 from stackpop.store import Status
+from stackpop.wording import MOST_ROWS, STATUS_WORDS, interval, leading, number
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
@@ -77,7 +76,7 @@ def check_file(file: Path) -> None:
 
 def page(figure: Any) -> str:
     """A figure as a whole HTML page that loads nothing."""
-    (shown,) = embedded([figure])
+    shown = embedded(figure, "figure")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><link rel="icon" href="data:,">\n'
@@ -95,22 +94,18 @@ class Embedded:
     html: str
 
 
-def embedded(figures: Sequence[Any]) -> list[Embedded]:
-    """Figures as parts of one page."""
+def embedded(figure: Any, name: str) -> Embedded:
+    """A figure as a part of a page; name: of its place, no other has it there."""
     from bokeh.core.types import ID
     from bokeh.embed import json_item
 
-    found = []
-    for k, figure in enumerate(figures):
-        more: Any = {"sync_legends": False} if isinstance(figure, hv.Layout) else {}
-        title, model = _untitled(hv.renderer("bokeh").get_plot_state(figure, **more))
-        _lighten(model)
-        name = f"figure-{k}"
-        item: Any = json_item(model, ID(name))
-        item["doc"].pop("defs", None)  # classes of Panel, which no figure uses, and which would ask for more scripts
-        data = json.dumps(item, separators=(",", ":")).replace("<", "\\u003c")  # or a text could end the script
-        found.append(Embedded(title, f'<div id="{name}"></div>\n<script>Bokeh.embed.embed_item({data})</script>\n'))
-    return found
+    more: Any = {"sync_legends": False} if isinstance(figure, hv.Layout) else {}
+    title, model = _untitled(hv.renderer("bokeh").get_plot_state(figure, **more))
+    _lighten(model)
+    item: Any = json_item(model, ID(name))
+    item["doc"].pop("defs", None)  # classes of Panel, which no figure uses, and which would ask for more scripts
+    data = json.dumps(item, separators=(",", ":")).replace("<", "\\u003c")  # or a text could end the script
+    return Embedded(title, f'<div id="{name}"></div>\n<script>Bokeh.embed.embed_item({data})</script>\n')
 
 
 def _untitled(model: Any) -> tuple[str, Any]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import xarray as xr
 
+from stackpop import figures
 from stackpop.analysis import TOLERANCE, WINDOW, Findings, read_findings
-from stackpop.display.text import STATUS_WORDS
-from stackpop.errors import StackpopError, explain
+from stackpop.report.drawing import drawn_figures
+from stackpop.report.files import Others
 from stackpop.report.tables import (
     claim_numbers,
     claim_outcome,
@@ -25,6 +23,7 @@ from stackpop.report.tables import (
     trials_table,
 )
 from stackpop.store import Progress, Status, read_progress
+from stackpop.wording import STATUS_WORDS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,48 +32,12 @@ MOST_FAILURES = 50
 PACKAGES = ("stackpop", "python", "torch", "numpy", "dask", "xarray", "zarr")
 
 
-@dataclass(frozen=True)
-class _Figure:
-    """A part of the page with a figure, or the reason why there is none."""
-
-    heading: str
-    text: str
-    title: str = ""
-    html: str = ""
-    reason: str = ""
-
-
-def write_report(store: str, file: Path) -> None:
-    """Write the report of a sweep, finished or running: one HTML file that needs no network.
-
-    Raises:
-        StoreError: no store of ours.
-        StackpopError: the place cannot be written to.
-    """
-    page = report_page(store)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(page, encoding="utf-8")
-    except OSError as error:
-        got = str(error.strerror or error).lower()
-        raise StackpopError(explain(str(file), expected="a file to write", got=got, remedy="name another")) from error
-
-
-def report_page(store: str) -> str:
-    """The report as text; see `write_report`. All names in it are escaped."""
-    from stackpop import figures
-
+def rendered(store: str, others: Others) -> str:
+    """The page; others: as of `drawn_figures`."""
     found = read_findings(store)
-    return (
-        _templates()
-        .get_template("page.html")
-        .render(
-            **_texts(store, found, "report"),
-            figures=_figures(store, found),
-            library=figures.library(),
-            policy=figures.POLICY,
-        )
-    )
+    texts, shown = _texts(store, found, "report"), drawn_figures(store, found, others)
+    page = _templates().get_template("page.html")
+    return page.render(**texts, figures=shown, library=figures.library(), policy=figures.POLICY)
 
 
 def report_parts(store: str, found: Findings, command: str) -> tuple[str, str, str]:
@@ -137,24 +100,3 @@ def _facts(store: str, results: xr.Dataset) -> list[tuple[str, str]]:
         shown = ", ".join(hosts[:10]) + (f" and {len(hosts) - 10:,} more" if len(hosts) > 10 else "")
         found.append(("trained on", f"{shown} ({len(workers):,} workers)"))
     return found + code(results)
-
-
-def _figures(store: str, found: Findings) -> list[_Figure]:
-    """All figures that the results have something for."""
-    from stackpop import figures
-    from stackpop.report.wanted import wanted_figures
-
-    parts: list[_Figure] = []
-    drawn: list[tuple[_Figure, Any]] = []
-    for heading, text, make in wanted_figures(store, found):
-        try:
-            with warnings.catch_warnings(), figures.html_only():
-                warnings.simplefilter("ignore")  # what a library thinks of its own use is not for the reader
-                drawn.append((_Figure(heading, text), make()))
-        except StackpopError as error:
-            parts.append(_Figure(heading, text, reason=str(error)))
-    shown = figures.embedded([figure for _, figure in drawn])
-    whole = [
-        _Figure(part.heading, part.text, each.title, each.html) for (part, _), each in zip(drawn, shown, strict=True)
-    ]
-    return [*whole, *parts]

@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from stackpop.analysis import Outcome, best_trials, steps_to_equilibrium, summary
-from stackpop.display.text import MOST_ROWS, STATUS_WORDS, duration, interval, leading, number
 from stackpop.spec.search import SearchSpec
 from stackpop.store import FailedRun, Status
+from stackpop.wording import MOST_ROWS, STATUS_WORDS, duration, interval, leading, number
 
 VERSIONS = ("stackpop", "torch", "python")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +88,29 @@ def test_the_report_has_each_figure_with_its_data(page: str) -> None:
     ]
     assert page.count("Bokeh.embed.embed_item(") == len(headings)
     assert "not drawn" not in text_of(page)
+
+
+@pytest.mark.parametrize("other", ["none", "fails", "says nothing"])
+def test_the_report_is_whole_without_the_second_process(
+    page: str, store: Path, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if other == "none":
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    else:
+        monkeypatch.setattr(sys, "executable", shutil.which("false" if other == "fails" else "true"))
+    alone = report_page(str(store))
+    headings = [re.findall("<h3>(.*?)</h3>", each) for each in (page, alone)]
+    assert headings[0] == headings[1]
+    assert alone.count("Bokeh.embed.embed_item(") == len(headings[1])
+    places = re.findall(r'<div id="([a-z]+-\d)">', alone)
+    assert len(set(places)) == len(headings[1])
+
+
+def test_figures_are_drawn_by_two_processes(page: str) -> None:
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("on one core there is one process")
+    places = re.findall(r'<div id="([a-z]+)-\d">', page)
+    assert {name: places.count(name) for name in places} == {"figure": 4, "other": 3}
 
 
 def test_the_report_has_the_claims_and_the_table(page: str) -> None:

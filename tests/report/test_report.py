@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stackpop.analysis import Findings, read_findings
-from stackpop.report import write_page
+from stackpop.report.markdown import write_page
 from stackpop.results import TrainingResult
 from stackpop.spec import parse_sweep
 from stackpop.store import ResultsWriter

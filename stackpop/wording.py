@@ -1,19 +1,14 @@
-"""Numbers, words and tables as the terminal shows them."""
+"""Numbers and words as people read them, in the terminal and on pages."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from stackpop.store import Status
 
 MOST_ROWS = 60  # of a table
 HUGE = 1e9  # from here on numbers are printed with an exponent
-MOST_WIDTH = 1000
 STATUS_WORDS = {
     Status.PENDING: "pending",
     Status.RUNNING: "in flight",
@@ -21,8 +16,6 @@ STATUS_WORDS = {
     Status.FAILED: "failed",
     Status.BLOCKED: "blocked",
 }
-
-console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def count(number: int, word: str) -> str:
@@ -56,20 +49,6 @@ def number(value: float, decimals: int = 2) -> str:
 def interval(low: float, high: float) -> str:
     """An interval in brackets; a dash for none."""
     return "-" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
-
-
-def make_table(title: str, *columns: str) -> Table:
-    """An empty table with these first columns."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    return table
-
-
-def print_table(table: Table) -> None:
-    """A table as wide as it needs: a cut number is worse than a long line."""
-    needed = console.measure(table, options=console.options.update(width=MOST_WIDTH)).maximum
-    Console(width=needed, highlight=False, markup=False, emoji=False).print(table)
 
 
 def leading(sizes: Mapping[str, int], rows: int) -> dict[str, slice]:
