@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import queue
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ from stackpop.sweep.starts import MOST_ATTEMPTS, MOST_LOSSES, Blame, Course, Los
 from stackpop.sweep.tasks import FollowerResults, solve_game, told, train_follower_pack, train_leader_pack
 
 REPORT_SECONDS = 0.25
+FETCH_SECONDS = 5.0  # after them, a result is looked for later
 
 LeaderPack = Sequence[tuple[Index, RunSpec]]
 FollowerPack = Sequence[tuple[Index, FollowerSpec]]
@@ -72,6 +75,7 @@ class Flight:
         self._starts = Starts()
         self._tasks: dict[str, Task] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._coming: dict[str, concurrent.futures.Future[Any]] = {}
         self.submitted = 0
 
     def __len__(self) -> int:
@@ -144,11 +148,31 @@ class Flight:
         """
         # Followers first: where a leader goes that was lost with its follower depends on what became of that.
         for key in sorted(self._ended_keys(), key=lambda key: isinstance(self._tasks.get(key), LeaderTask)):
-            task = self._tasks.pop(key, None)
-            if task is None:  # it was cut short
+            if key in self._tasks:  # it was not cut short
+                self._fetch(key)
+                yield from self._fetched()
+        yield from self._fetched()
+        check_connection(self._client)
+        yield from self._cut_short()
+
+    def _fetch(self, key: str) -> None:
+        """Ask for what came of a task, and wait for it, but not long.
+
+        It may be lost with its worker, so that it comes from another, and for workers a sweep may have to ask.
+        """
+        loop: Any = self._client.loop
+        coming = self._client.gather([self._tasks[key].future], asynchronous=True)
+        self._coming[key] = asyncio.run_coroutine_threadsafe(coming, loop.asyncio_loop)
+        concurrent.futures.wait([self._coming[key]], FETCH_SECONDS)
+
+    def _fetched(self) -> Iterator[tuple[Task, Any]]:
+        """What was asked for and is there."""
+        for key in [key for key, result in self._coming.items() if result.done()]:
+            result, task = self._coming.pop(key), self._tasks.pop(key, None)
+            if task is None:
                 continue
             try:
-                outcome = task.future.result()
+                (outcome,) = result.result()
             except Exception as error:  # the task's own code raises nothing, so the cluster did
                 check_connection(self._client)
                 outcome = self._loss(key, error)
@@ -157,8 +181,6 @@ class Flight:
                 outcome = self._used_up(task, outcome) or outcome
             yield task, outcome
             task.future.release()
-        check_connection(self._client)
-        yield from self._cut_short()
 
     def _ended_keys(self) -> Iterator[str]:
         try:

@@ -223,7 +223,7 @@ def on_gpu(peer: Peer | None, sizes: Sequence[int] = GPU_PACKS, device: str = "c
 
 def growth() -> Iterator[Row]:
     """Milliseconds of processor time a run."""
-    for runs in (1, 12, 60, 600):
+    for runs in (1, 12, 60, 600, 6000):
         yield Row(f"{runs} runs in one pack, 25 updates", 1e3 * inside("pack", runs, *SHORT).cpu / runs, "ms a run")
     for rounds in (5, 10, 20, 40):
         yield _grown(f"{rounds} rounds", f"game.rounds={rounds}")
