@@ -227,7 +227,7 @@ def growth() -> Iterator[Row]:
         yield Row(f"{runs} runs in one pack, 25 updates", 1e3 * inside("pack", runs, *SHORT).cpu / runs, "ms a run")
     for rounds in (5, 10, 20, 40):
         yield _grown(f"{rounds} rounds", f"game.rounds={rounds}")
-    for memory, states in (("none", 1), ("follower", 3), ("joint", 5)):
+    for memory, states in (("none", 1), ("opponent", 3), ("joint", 5)):
         yield _grown(f"{states} states", f"game.memory={memory}")
     for updates in (25, 50, 100, 200):
         yield _grown(f"{updates} updates", f"leader.updates={updates}", f"follower.updates={updates}")
