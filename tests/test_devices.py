@@ -23,7 +23,7 @@ from stackpop.devices import computing_on, gpu_names, has_gpu
 from stackpop.errors import ClusterError, SpecError, StoreError
 from stackpop.games import Game, GameBatch, all_tables
 from stackpop.learners import Phase, Streams, fresh_parameters, make_followers, make_leaders
-from stackpop.spec import ClusterSpec, RunSpec, parse_sweep
+from stackpop.spec import ClusterSpec, parse_sweep
 from stackpop.spec.cluster import LocalSettings
 from stackpop.store import ResultsWriter, Status, open_results
 from stackpop.sweep.run import SweepOptions, execute
@@ -31,50 +31,14 @@ from stackpop.training import train_leaders
 from stackpop.training.followers import _random_leader_rounds, _table_draws, learn
 from stackpop.training.queried import QueriedFollowers
 from support import random_payoffs, run_spec, train
+from training_packs import LEADERS, NUMPY_NOWHERE, ORACLES, PROTOCOLS, pack
 
-LEADERS: dict[str, dict[str, Any]] = {
-    "pg": {"algorithm": "pg"},
-    "ppo": {"algorithm": "ppo", "epochs": 5},
-    "ppo-value_clip": {"algorithm": "ppo", "epochs": 5, "value_clip": 10.0},
-    "ppo-mlp": {"algorithm": "ppo", "epochs": 3, "network": "mlp", "hidden": [5, 8]},
-    "es": {"algorithm": "es", "population": 20},
-    "es-sample": {"algorithm": "es", "population": 20, "acting": "sample"},
-    "simple_q": {"algorithm": "simple_q", "minibatch": 64},
-}
-ORACLES: dict[str, dict[str, Any]] = {
-    "contextual": {"oracle": "contextual", "updates": 4, "post_updates": 2},
-    "contextual-mlp": {"oracle": "contextual", "updates": 4, "post_updates": 2, "network": "mlp", "hidden": [9]},
-    "exact": {"oracle": "exact"},
-    "tabular_q": {"oracle": "tabular_q", "games": 4},
-    "tabular_q-carried": {"oracle": "tabular_q", "games": 4, "exploration": "parameter_noise", "reset": False},
-}
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    "resample": {},
-    "replay": {"commitment": "replay"},
-    "query_bit": {"query_bit": True, "hidden_queries": True},
-}
 TINY = """
 axes: {matrix: [chicken, stag_hunt], seed: [1, 2]}
 game: {memory: none, rounds: 3}
 leader: {algorithm: pg, updates: 3}
 follower: {oracle: contextual, updates: 3, post_updates: 1}
 """
-NUMPY_NOWHERE: frozenset[str] = frozenset()
-
-
-def pack(leader: str, oracle: str, runs: int = 3, updates: int = 4, **settings: Any) -> list[RunSpec]:
-    return [
-        run_spec(
-            f"random{seed}",
-            random_payoffs(seed),
-            seed=seed,
-            leader={"updates": updates, **LEADERS[leader]},
-            follower=ORACLES[oracle],
-            game={"rounds": 4, **settings.pop("game", {})},
-            **settings,
-        )
-        for seed in range(1, runs + 1)
-    ]
 
 
 @pytest.mark.parametrize("oracle", ORACLES)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
@@ -101,7 +102,9 @@ def embedded(figure: Any, name: str) -> Embedded:
 
     more: Any = {"sync_legends": False} if isinstance(figure, hv.Layout) else {}
     title, model = _untitled(hv.renderer("bokeh").get_plot_state(figure, **more))
-    _lighten(model)
+    parts = sorted(model.references(), key=lambda part: part.id)  # once, for to collect them takes long
+    _drop_selected_looks(parts)
+    _link_legends(parts)
     item: Any = json_item(model, ID(name))
     item["doc"].pop("defs", None)  # classes of Panel, which no figure uses, and which would ask for more scripts
     data = json.dumps(item, separators=(",", ":")).replace("<", "\\u003c")  # or a text could end the script
@@ -120,27 +123,34 @@ def _untitled(model: Any) -> tuple[str, Any]:
     return title, model
 
 
-def _lighten(model: Any) -> None:
-    """Leave out how glyphs look when some are selected, which no tool of ours does: a tenth of a figure's objects.
+def _drop_selected_looks(parts: Sequence[Any]) -> None:
+    """Leave out how glyphs look when some are selected, which no tool of ours does: a tenth of a figure's objects."""
+    for renderer in _glyphs(parts):
+        renderer.selection_glyph = renderer.nonselection_glyph = None
 
-    And mute in all panels what a click on a legend mutes, with one callback for each line of the legend: HoloViews has
-    one for every two panels, a third of the objects.
+
+def _link_legends(parts: Sequence[Any]) -> None:
+    """Mute in all panels what a click on a legend mutes, with one callback for each line of the legend.
+
+    HoloViews has one for every two panels, a third of a figure's objects.
     """
     from bokeh.models import CustomJS
     from bokeh.models.annotations import Legend
-    from bokeh.models.renderers import GlyphRenderer
 
     named: dict[str | None, list[Any]] = defaultdict(list)
-    parts = sorted(model.references(), key=lambda part: part.id)  # once, for to collect them takes long
-    for renderer in (part for part in parts if isinstance(part, GlyphRenderer)):
-        renderer.selection_glyph = renderer.nonselection_glyph = None
+    for renderer in _glyphs(parts):
         named[renderer.name].append(renderer)
     items: list[Any] = [item for part in parts if isinstance(part, Legend) for item in part.items]
-    for item in items:
-        for renderer in item.renderers:
-            others = [each for each in named[renderer.name] if each is not renderer]
-            code = "for (const other of others) other.muted = cb_obj.muted"
-            renderer.js_on_change("muted", CustomJS(args={"others": others}, code=code))
+    for renderer in (each for item in items for each in item.renderers):
+        others = [each for each in named[renderer.name] if each is not renderer]
+        code = "for (const other of others) other.muted = cb_obj.muted"
+        renderer.js_on_change("muted", CustomJS(args={"others": others}, code=code))
+
+
+def _glyphs(parts: Sequence[Any]) -> list[Any]:
+    from bokeh.models.renderers import GlyphRenderer
+
+    return [part for part in parts if isinstance(part, GlyphRenderer)]
 
 
 def library() -> str:

@@ -38,10 +38,12 @@ def drawn_figures(store: str, found: Findings, others: Others) -> list[Figure]:
     others: tells those that `tell_every_other` drew.
     """
     wanted = list(wanted_figures(store, found))
-    parts = {each[0]: _drawn(f"figure-{k}", *each) for k, each in enumerate(wanted[::2])}
-    parts |= {each["heading"]: Figure(**each) for each in others()}
+    drawn = [_drawn(f"figure-{k}", *each) for k, each in enumerate(wanted[::2])]
+    parts = {part.heading: part for part in (*drawn, *(Figure(**each) for each in others()))}
     # The other process may have failed, or seen less of a sweep that runs.
-    whole = [parts.get(each[0]) or _drawn(f"more-{k}", *each) for k, each in enumerate(wanted)]
+    whole = [
+        parts.get(heading) or _drawn(f"more-{k}", heading, text, make) for k, (heading, text, make) in enumerate(wanted)
+    ]
     return sorted(whole, key=lambda part: bool(part.reason))
 
 

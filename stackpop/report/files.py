@@ -50,7 +50,7 @@ def _other_process(store: str) -> Iterator[Others]:
     if (os.cpu_count() or 1) < 2:
         yield list
         return
-    command = [sys.executable, "-m", "stackpop.report", store]
+    command = [sys.executable, "-P", "-m", "stackpop.report", store]  # -P: a user's own numpy.py here is not meant
     with subprocess.Popen(  # noqa: S603 our own command; in a session of its own, for a Ctrl-C is ours
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:

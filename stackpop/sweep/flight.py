@@ -161,9 +161,10 @@ class Flight:
         It may be lost with its worker, so that it comes from another, and for workers a sweep may have to ask.
         """
         loop: Any = self._client.loop
+        late = bool(self._coming)  # what else ended on a lost worker is late as well
         coming = self._client.gather([self._tasks[key].future], asynchronous=True)
         self._coming[key] = asyncio.run_coroutine_threadsafe(coming, loop.asyncio_loop)
-        concurrent.futures.wait([self._coming[key]], FETCH_SECONDS)
+        concurrent.futures.wait([self._coming[key]], REPORT_SECONDS if late else FETCH_SECONDS)
 
     def _fetched(self) -> Iterator[tuple[Task, Any]]:
         """What was asked for and is there."""

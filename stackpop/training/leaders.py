@@ -111,7 +111,6 @@ class LeaderTraining:
         self._leaders = make_leaders(
             [s.leader for s in specs], specs[0].leader_states, game.rows, [s.seed for s in specs]
         )
-        self._next_update = GraphedUpdate(self._update, recordable=self._leaders.recordable and followers.recordable)
         self.made, self.curves = 0, dict[str, Tensor]()
 
     @property
@@ -121,9 +120,11 @@ class LeaderTraining:
 
     def train(self, updates: int) -> None:
         """Make so many updates, or as many as are left."""
-        policies = []
+        recordable = self._leaders.recordable and self._followers.recordable
+        # Not one for all calls: what is restored in between may be in other memory than what was recorded.
+        next_update, policies = GraphedUpdate(self._update, recordable=recordable), []
         for _ in range(min(updates, self._settings.updates - self.made)):
-            self._next_update()
+            next_update()
             policies.append(self._leaders.policy)
         self.made += len(policies)
         policy = torch.stack(policies, 1)

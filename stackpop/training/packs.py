@@ -14,7 +14,7 @@ import torch
 from stackpop.devices import Device, computing_on
 from stackpop.results import TrainingResult
 
-KEPT_BYTES = 2**24
+KEPT_BYTES = 2**24  # glibc then keeps twice as much, its most: it learns from no block above 32 MB
 
 Run = TypeVar("Run")  # whatever one run of a pack is to the function that trains it
 

@@ -19,7 +19,8 @@ from stackpop.spec import parse_sweep, stored_run
 from stackpop.store import ResultsWriter, open_results
 from support import random_payoffs, trained_store
 
-JOINT, OPPONENT, NONE = (Game(MATRICES["prisoners_dilemma"], memory) for memory in ("joint", "opponent", "none"))  # type: ignore[arg-type]
+DILEMMA = MATRICES["prisoners_dilemma"]
+JOINT, OPPONENT, NONE = Game(DILEMMA, "joint"), Game(DILEMMA, "opponent"), Game(DILEMMA, "none")
 
 NAMES = {
     (JOINT, "00000"): "always cooperate",

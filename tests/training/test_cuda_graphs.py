@@ -19,28 +19,8 @@ from stackpop.results import TrainingResult
 from stackpop.spec import RunSpec
 from stackpop.training import cuda_graphs, train_leaders
 from stackpop.training.cuda_graphs import WARM_UPS, GraphedUpdate, Update, cuda_graph
-from support import random_payoffs, run_spec, train
-
-LEADERS: dict[str, dict[str, Any]] = {
-    "pg": {"algorithm": "pg"},
-    "ppo": {"algorithm": "ppo", "epochs": 5},
-    "ppo-value_clip": {"algorithm": "ppo", "epochs": 5, "value_clip": 10.0},
-    "ppo-mlp": {"algorithm": "ppo", "epochs": 3, "network": "mlp", "hidden": [5, 8]},
-    "es": {"algorithm": "es", "population": 20},
-    "es-sample": {"algorithm": "es", "population": 20, "acting": "sample"},
-    "simple_q": {"algorithm": "simple_q", "minibatch": 64},
-}
-FOLLOWERS: dict[str, dict[str, Any]] = {
-    "contextual": {"oracle": "contextual", "updates": 9, "post_updates": 5, "early_stop": False},
-    "contextual-mlp": {"oracle": "contextual", "updates": 9, "post_updates": 5, "network": "mlp", "hidden": [9]},
-    "exact": {"oracle": "exact"},
-    "tabular_q": {"oracle": "tabular_q", "games": 4},
-}
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    "resample": {},
-    "replay": {"commitment": "replay"},
-    "query_bit": {"query_bit": True, "hidden_queries": True},
-}
+from support import train
+from training_packs import LEADERS, NUMPY_NOWHERE, ORACLES, PROTOCOLS, pack
 
 
 class Recording(TorchDispatchMode):
@@ -99,15 +79,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Update]:
         recording.undo()
         return recording.replay
 
-    monkeypatch.setattr(arrays, "NUMPY_DEVICES", frozenset())
-    monkeypatch.setattr(streams, "NUMPY_DEVICES", frozenset())
+    monkeypatch.setattr(arrays, "NUMPY_DEVICES", NUMPY_NOWHERE)
+    monkeypatch.setattr(streams, "NUMPY_DEVICES", NUMPY_NOWHERE)
     monkeypatch.setattr(cuda_graphs, "RECORDERS", {"cpu": record})
     return updates
-
-
-def pack(leader: str, follower: str, **more: Any) -> list[RunSpec]:
-    game, own = {"rounds": 3}, {"leader": {"updates": 9, **LEADERS[leader]}, "follower": FOLLOWERS[follower]}
-    return [run_spec(f"random{seed}", random_payoffs(seed), seed=seed, game=game, **own, **more) for seed in (1, 2, 3)]
 
 
 def both(specs: list[RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,20 +101,20 @@ def both(specs: list[RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     ("leader", "follower", "protocol"),
     [
         *((leader, "contextual", "resample") for leader in LEADERS),
-        *(("pg", follower, protocol) for follower in FOLLOWERS for protocol in PROTOCOLS if follower != "tabular_q"),
+        *(("pg", follower, protocol) for follower in ORACLES for protocol in PROTOCOLS if "tabular_q" not in follower),
         ("pg", "tabular_q", "resample"),
     ],
 )
 def test_updates_that_are_repeated_are_updates(
     leader: str, follower: str, protocol: str, recorded: list[Update], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both(pack(leader, follower, **PROTOCOLS[protocol]), monkeypatch)
+    both(pack(leader, follower, updates=9, **PROTOCOLS[protocol]), monkeypatch)
     leaders, trained = leader != "simple_q" and follower != "tabular_q", follower.startswith("contextual")
     assert len(recorded) == leaders + 2 * trained  # before the leaders' training, and after it
 
 
 def test_a_training_goes_on_from_a_record(recorded: list[Update]) -> None:
-    specs = pack("ppo", "exact")
+    specs = pack("ppo", "exact", updates=9)
     whole, parts = train_leaders(specs, {}), train_leaders(specs, {}, segment=4)
     while any(part.unfinished for part in parts):
         parts = train_leaders(specs, {}, segment=4, earlier=parts)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -327,3 +330,30 @@ def test_a_carried_table_is_judged_as_the_batch_left_it(episodes: int, replies: 
     followers, leader = LearningFollowers([spec], spec.follower), torch.ones(1, 1, 1, 1, dtype=torch.float64)
     followers.play(leader, episodes)
     assert followers.curves(leader)["follower_return"].item() == pays[replies]
+
+
+REPEATED = """
+import resource, sys
+import numpy as np
+from stackpop.training.packs import timed
+if sys.argv[1] == "kept":
+    timed(lambda pack: [], ["a run"], "cpu")
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        held = [np.ones(100_000) for _ in range(10)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library does as it likes")
+def test_memory_that_is_freed_is_not_taken_from_the_system_again() -> None:
+    """Fifty times eight megabytes, of which each 4 kB would be a fault."""
+    found = {}
+    for name in ("kept", "lost"):
+        command = [sys.executable, "-c", REPEATED, name]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        found[name] = int(run.stdout)
+    assert found["kept"] < 10_000 < found["lost"], found
