@@ -5,6 +5,7 @@ Nothing outside this package knows the schema, or whether a store is a folder or
 """
 
 from stackpop.store.group import GroupWriter
+from stackpop.store.layout import SEEDS_A_BLOCK
 from stackpop.store.location import WriterInfo, beside, store_exists
 from stackpop.store.reader import (
     FailedRun,
@@ -16,11 +17,13 @@ from stackpop.store.reader import (
     read_progress,
     read_statuses,
 )
-from stackpop.store.schema import SCHEMA_VERSION, Status
+from stackpop.store.schema import SCHEMA_VERSION, SEED, Status
 from stackpop.store.writer import ResultsWriter
 
 __all__ = [
     "SCHEMA_VERSION",
+    "SEED",
+    "SEEDS_A_BLOCK",
     "FailedRun",
     "GroupProgress",
     "GroupWriter",

@@ -16,6 +16,7 @@ from enum import IntEnum
 
 SCHEMA_VERSION = 1
 FOLLOWERS = "followers"
+SEED = "seed"  # the dim of repetitions
 TRIAL = "trial"  # the dim of a search, along which the searched settings vary
 ORACLE_DIM = "follower_oracle"  # the dim of the axis follower.oracle
 

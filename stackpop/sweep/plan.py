@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from stackpop.spec import TRAINED_ORACLES, RunSpec, SweepSpec
-from stackpop.store import Status
+from stackpop.store import SEED, SEEDS_A_BLOCK, Status
 
 Index = tuple[int, ...]
 T = TypeVar("T")
@@ -111,14 +111,26 @@ def follower_positions(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
 
 
 def packs(plan: Plan, size: Callable[[RunSpec], int] | None = None) -> Iterator[list[tuple[Index, RunSpec]]]:
-    """The pending runs in packs of one shape, made as they are asked for.
+    """The pending runs in packs of one shape, made as they are asked for, some seeds of everything at a time.
 
     size: runs of the next pack of a run's kind, by default the plan's.
     """
     sized = size or (lambda _: plan.runs_per_task)
-    indices = (index_at(plan.spec, flat) for flat in plan.pending)
+    indices = (index_at(plan.spec, flat) for flat in by_seeds(plan.spec, plan.pending))
     runs = ((index, plan.spec.run(index)) for index in indices)
     yield from grouped(runs, lambda item: item[1].pack_key, lambda item: sized(item[1]))
+
+
+def by_seeds(spec: SweepSpec, flat: np.ndarray) -> np.ndarray:
+    """Runs at `flat` in the order of training: first those of the first seeds, as many as share a chunk.
+
+    So a pack has few seeds, whose random numbers it draws once, and all games have some results early.
+    """
+    if SEED not in spec.dims:
+        return flat
+    seeds = np.unravel_index(flat, spec.shape)[spec.dims.index(SEED)]
+    ordered: np.ndarray = flat[np.argsort(seeds // SEEDS_A_BLOCK, kind="stable")]
+    return ordered
 
 
 def index_at(spec: SweepSpec, flat: int) -> Index:

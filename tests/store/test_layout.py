@@ -52,8 +52,11 @@ def test_the_ground_truth_is_named_in_the_schema_once() -> None:
     assert len(names) == len(set(names))
 
 
-def test_blocks_hold_the_runs_asked_for_and_the_last_dims_first() -> None:
-    assert block_shape((12, 5), 64) == (8, 8)
-    assert block_shape((12, 1), 64) == (16, 4)
-    assert block_shape((1000,), 64) == (64,)
-    assert block_shape((), 64) == ()
+def test_blocks_hold_the_runs_asked_for_and_some_seeds_and_the_last_dims_first() -> None:
+    assert block_shape({"matrix": 12, "seed": 5}, 64) == (8, 8)
+    assert block_shape({"matrix": 12, "seed": 1}, 64) == (16, 4)
+    assert block_shape({"matrix": 12, "seed": 500}, 64) == (4, 16)
+    assert block_shape({"matrix": 12, "seed": 500, "leader_lr": 3}, 64) == (1, 16, 4)
+    assert block_shape({"seed": 500, "matrix": 3}, 1024) == (256, 4)
+    assert block_shape({"trial": 1000}, 64) == (64,)
+    assert block_shape({}, 64) == ()

@@ -94,6 +94,15 @@ def test_packs_hold_the_pending_runs() -> None:
     assert found[0][0][1] == plan.spec.run((0, 1))
 
 
+def test_packs_take_sixteen_seeds_of_everything_at_a_time() -> None:
+    spec = sweep(axes__seed=str(list(range(40))), axes__leader__lr="[0.1, 0.2]")
+    found = [[index for index, _ in pack] for pack in packs(plan_of(spec, runs_per_task=32))]
+    seeds, lr = spec.dims.index("seed"), spec.dims.index("leader_lr")
+    assert [{index[seeds] // 16 for index in pack} for pack in found] == [{0}, {0}, {1}, {1}, {2}]
+    assert all({index[lr] for index in pack} == {0, 1} for pack in found)
+    assert sorted(index for pack in found for index in pack) == list(np.ndindex(spec.shape))
+
+
 def test_progress_line_calls_nothing_running_that_may_wait() -> None:
     progress = Progress(plan_of(sweep()), done=1, failed=0, in_flight=3, threads=1)
     assert progress_text(progress).startswith("1 done, 3 in flight, 0 failed | 0 followers")
