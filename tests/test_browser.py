@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from command import started, until
+from command import free_port, started, until
 from stackpop.figures import KINDS, Request, draw, save
 from stackpop.report import write_report
 from stackpop.results import TrainingResult
@@ -178,12 +178,6 @@ def test_a_watched_store_is_drawn_and_followed(browser: Any, store: Path, tmp_pa
         page.context.close()
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

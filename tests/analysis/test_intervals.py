@@ -166,7 +166,7 @@ def test_probability_of_improvement_counts_what_is_missing() -> None:
 numbers = arrays(float, st.integers(1, 6), elements=st.integers(-3, 3).map(float))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(numbers, numbers)
 def test_one_side_improves_as_often_as_the_other_does_not(left: np.ndarray, right: np.ndarray) -> None:
     sides = scores(left, ("seed",)), scores(right, ("seed",))
@@ -176,7 +176,7 @@ def test_one_side_improves_as_often_as_the_other_does_not(left: np.ndarray, righ
         assert float(there.low) <= float(there.value) <= float(there.high)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(numbers)
 def test_profiles_fall_from_all_runs_to_none(values: np.ndarray) -> None:
     found = performance_profile(scores(values, ("seed",)), np.linspace(-4, 4, 9))

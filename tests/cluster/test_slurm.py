@@ -27,6 +27,7 @@ from stackpop.errors import ClusterError
 from stackpop.spec import ClusterSpec
 from stackpop.spec.cluster import AdaptiveSettings, JobQueueSettings
 from stackpop.store import Status, read_progress
+from stores import bits
 
 pytestmark = pytest.mark.slurm
 
@@ -52,7 +53,6 @@ segment: 20
 axes:
   leader.updates: [1, 30000]
 """
-CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
 OPTIONS = {"cores": 1, "memory": "1GB", "interface": "lo"}
 
 
@@ -75,11 +75,6 @@ def folder(tmp_path: Path, slurm: Slurm) -> Iterator[Path]:
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     yield tmp_path
     until(lambda: not slurm.jobs(), 20)  # nothing is left in the queue, however a test went
-
-
-def bits(store: Path) -> xr.Dataset:
-    with xr.open_zarr(store) as dataset:
-        return dataset.drop_vars(CIRCUMSTANCES).load()
 
 
 def done(store: Path) -> int:

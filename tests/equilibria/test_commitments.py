@@ -46,7 +46,7 @@ STOCHASTIC = {
 # --- a slow reference that shares nothing with the code under test ---------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(games(most_actions=3, most_rounds=3))
 def test_best_responses_agree_with_plain_python(game: Game) -> None:
     if game.memory == "opponent" and game.rows * game.columns == 9:
@@ -132,7 +132,7 @@ def pure_nash_values(game: Game) -> list[float]:
 # --- inequalities ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(games(), st.data())
 def test_no_response_beats_the_best_response(game: Game, data: st.DataObject) -> None:
     best = best_responses(game)
@@ -143,7 +143,7 @@ def test_no_response_beats_the_best_response(game: Game, data: st.DataObject) ->
     assert best.is_best[index, best.response[index]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(games(most_actions=3))
 def test_commitment_is_worth_at_least_every_pure_nash(game: Game) -> None:
     pure = pure_commitment(game)
@@ -152,7 +152,7 @@ def test_commitment_is_worth_at_least_every_pure_nash(game: Game) -> None:
     assert all(pure.optimistic >= game.rounds * value - 1e-9 for value in pure_nash_values(game))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(games(most_rounds=3))
 def test_stochastic_optima_lie_between_the_pure_optimum_and_the_greatest_return(game: Game) -> None:
     truth = ground_truth(game)
@@ -160,7 +160,7 @@ def test_stochastic_optima_lie_between_the_pure_optimum_and_the_greatest_return(
         assert truth.pure - truth.tolerance <= value <= truth.leader_return_max + truth.tolerance
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(games(most_actions=3, most_rounds=1))
 def test_one_round_behavioural_search_agrees_with_the_linear_programs(game: Game) -> None:
     one_shot = dataclasses.replace(game, memory="none")

@@ -17,6 +17,7 @@ import xarray as xr
 
 from command import Answer, command_line, session, stackpop, until
 from stackpop.store import Status, read_progress
+from stores import bits, stored
 
 TIMES = int(os.environ.get("STACKPOP_FAULT_TIMES", "0"))  # of each fault; 0: as many as a test has by itself
 SWEEP = """\
@@ -29,8 +30,6 @@ axes:
   seed: [1, 2, 3, 4]
 """
 RUNS = 12
-# What depends on where and when a run was trained, and not on what it learned.
-CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
 GROUPS = (None, "followers")
 # Lost machines are found after ten heartbeats instead of minutes, or about five seconds later where a nanny is asked.
 IMPATIENT = {
@@ -62,17 +61,11 @@ def command(store: Path | str, *more: object) -> list[object]:
     return [sys.executable, "-m", "stackpop", *arguments(store, *more)]
 
 
-def results(store: Path, group: str | None) -> xr.Dataset:
-    with xr.open_zarr(store, group=group, consolidated=True) as dataset:  # plain xarray, as a notebook does it
-        dataset.status.load()  # first, for a sweep may be writing: a run that is done now has all its arrays already
-        return dataset.load()
-
-
 def done_so_far(store: Path) -> Results:
     """The results of each group, as far as its runs are done; nothing, if there is no store yet."""
     if not store.exists():
         return {}
-    found = {group: results(store, group).reset_coords(drop=True) for group in GROUPS}
+    found = {group: stored(store, group).reset_coords(drop=True) for group in GROUPS}
     return {group: dataset.where(dataset.status == Status.DONE) for group, dataset in found.items()}
 
 
@@ -86,7 +79,7 @@ def check_counts(store: Path) -> None:
     """What the store tells of its runs adds up to the runs there are, each counted once."""
     counts = read_progress(store).leaders.counts
     assert sum(counts.values()) == RUNS
-    assert counts[Status.DONE] == int((results(store, None).status == Status.DONE).sum())
+    assert counts[Status.DONE] == int((stored(store).status == Status.DONE).sum())
 
 
 def check_after(folder: Path, store: Path | str, before: Results) -> None:
@@ -110,8 +103,7 @@ def check_resumes(folder: Path, store: Path | str, *more: object) -> None:
 def check_whole(folder: Path, store: Path | str) -> None:
     """A store holds the bits of the undisturbed sweep."""
     for group in GROUPS:
-        whole, found = (results(folder / name, group) for name in ("whole.zarr", store))
-        xr.testing.assert_equal(whole.drop_vars(CIRCUMSTANCES), found.drop_vars(CIRCUMSTANCES))
+        xr.testing.assert_equal(bits(folder / "whole.zarr", group), bits(folder / store, group))
     check_counts(folder / store)
     assert read_progress(folder / store).writer is None
 

@@ -10,17 +10,16 @@ import xarray as xr
 
 from command import Answer, scheduler, stackpop, started, until, worker
 from harness import (
-    CIRCUMSTANCES,
     RUNS,
     Undisturbed,
     arguments,
     check_resumes,
     command,
-    results,
     times,
     worker_processes,
 )
 from stackpop.store import Status
+from stores import CIRCUMSTANCES, stored
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +71,7 @@ def check_fails_alone(folder: Path, store: Path, answer: Answer, reason: str) ->
     assert answer.code == 1, answer
     (line,) = answer.err.splitlines()
     assert line.startswith(f"error: runs: expected {RUNS} done, got 1 failed and 0 blocked; "), line
-    found, whole = results(store, None), results(folder / "whole.zarr", None)
+    found, whole = stored(store), stored(folder / "whole.zarr")
     assert found.matrix[np.argwhere(found.status.values == Status.FAILED)[:, 0]].values.tolist() == [BAD["matrix"]]
     bad = found.sel(BAD)
     assert bad.status == Status.FAILED

@@ -76,7 +76,7 @@ games = st.builds(
 
 
 @given(games)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_all_pairs_lie_within_the_hull_and_the_leader_likes_its_commitment_best(game: Game) -> None:
     pairs = table_pairs(game)
     assert pairs.stackelberg[:, 0] == pytest.approx(pure_commitment(game).optimistic)

@@ -44,7 +44,7 @@ def with_one(inputs: Tensor) -> Tensor:
     return torch.nn.functional.pad(inputs, (0, 1), value=1.0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 6), st.integers(1, 70), st.integers(1, 90), st.integers(1, 40), st.integers(0, 7))
 def test_products_have_the_same_bits_in_any_batch(runs: int, n: int, k: int, m: int, places: int) -> None:
     """Alone, unaligned, in part, transposed and with more threads, where those of a plain product differ."""

@@ -127,7 +127,7 @@ def test_episodes_are_those_of_the_slow_loop(
         check_against_slow(games, settings, leader, fresh_tables(batch, settings, draws), draws)
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**31),
     shape=st.tuples(st.integers(1, 4), st.integers(1, 4)),

@@ -43,7 +43,7 @@ runs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(runs)
 def test_runs_and_followers_survive_json_and_yaml(run: RunSpec) -> None:
     for copy in (RunSpec.model_validate_json(run.model_dump_json()), RunSpec.from_yaml(run.to_yaml())):
@@ -101,7 +101,7 @@ def sweep_texts(draw: st.DrawFn) -> str:
     return dump(content | {"axes": {axis: possible[axis] for axis in axes}})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sweep_texts())
 def test_sweeps_survive_yaml(text: str) -> None:
     sweep = parse_sweep(text, "s")

@@ -40,7 +40,7 @@ def test_draws_spread_evenly() -> None:
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 50), st.integers(0, 50))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_random_trial_depends_on_seed_and_number_only(seed: int, trial: int, more: int) -> None:
     two = "{%s: {low: 0.1, high: 1}, %s: {low: 1, high: 9}}"
     names = ["leader.lr", "follower.lr"]
@@ -69,7 +69,7 @@ spans = st.builds(
 
 
 @given(st.dictionaries(st.sampled_from(["leader.lr", "leader.clip", "leader.kl_target"]), spans, min_size=1))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_search_survives_its_yaml(space: dict[str, Range]) -> None:
     start = {name: (r.low + r.high) / 2 for name, r in space.items()}
     text = {name: {"low": r.low, "high": r.high, "log": r.log} for name, r in space.items()}

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from command import started, until
+from command import free_port, started, until
 
 KEY, SECRET = "AKIAPROBEPROBEPROBE", "probe/secret/probe/secret/probe/secret00"
 BUCKET = "sweeps"
@@ -47,11 +47,6 @@ def check_logins(address: str, *, known: bool) -> None:
     """Whether the server refuses logins that it does not know, which are all."""
     body = b"0" if known else b"inf"
     _ask(f"{address}/moto-api/reset-auth", "POST", body)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _answers(address: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from s3_server import KEY, SECRET, Proxy, Refused, check_logins, deaf, free_port
+from command import free_port
+from s3_server import KEY, SECRET, Proxy, Refused, check_logins, deaf
 from stackpop.errors import StoreError
 from stackpop.store import ResultsWriter, Status, open_results, read_progress, store_exists
 from toy_store import Sweep, fill, leader_result

@@ -61,7 +61,7 @@ def random_arrays(draw: st.DrawFn, sizes: Mapping[str, int]) -> dict[str, Any]:
 
 
 @given(recorded_sweeps())
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_what_is_recorded_in_any_order_comes_back(
     case: tuple[Sweep, list[tuple[tuple[int, ...], TrainingResult, bool]]],
 ) -> None:

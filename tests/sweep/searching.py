@@ -13,8 +13,6 @@ from stackpop.spec import SweepSpec
 from stackpop.store import Status
 from stackpop.sweep import Plan, Progress, SweepOptions, Watcher, execute
 
-CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
-
 
 class EnoughError(Exception):
     """A test has seen enough."""
@@ -44,12 +42,6 @@ def run(client: Client, spec: SweepSpec, store: Path, *, runs_per_task: Any = "a
     watcher = Stopper()
     execute(spec, SweepOptions(store, runs_per_task, **options), watcher, client=client)
     return watcher
-
-
-def bits(store: Path, group: str | None = None) -> xr.Dataset:
-    """The results, as plain xarray gives them, without what depends on where and when they were made."""
-    with xr.open_zarr(store, group=group, consolidated=True) as dataset:
-        return dataset.load().drop_vars(CIRCUMSTANCES)
 
 
 def check_values_beside_results(found: xr.Dataset) -> np.ndarray:

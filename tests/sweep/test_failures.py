@@ -17,7 +17,8 @@ from stackpop.errors import ClusterError
 from stackpop.games import Game
 from stackpop.store import Status
 from stackpop.sweep import SweepOptions, execute
-from tiny_sweep import HUGE, Recorder, bits, run, sweep
+from stores import bits
+from tiny_sweep import HUGE, Recorder, run, sweep
 
 
 def test_the_limit_of_a_run_holds_for_all_its_segments(client: Client, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from stackpop.results import TrainingResult
 from stackpop.store import ResultsWriter, Status
 from stackpop.sweep import SweepOptions, execute
 from stackpop.sweep.followers import Followers
-from tiny_sweep import HUGE, bits, run, stored_followers, sweep
+from stores import bits
+from tiny_sweep import HUGE, run, sweep
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +104,8 @@ axes: {seed: [1, 2]}
     assert run(client, sweep(text, axes__seed="[1]"), parts).followers_to_train == 1
     assert run(client, sweep(text), parts).followers_to_train == 1
     xr.testing.assert_identical(bits(parts).drop_attrs(), bits(whole).drop_attrs())
-    followers = stored_followers(whole)
-    xr.testing.assert_identical(stored_followers(parts).drop_attrs(), followers.drop_attrs())
+    followers = bits(whole, "followers")
+    xr.testing.assert_identical(bits(parts, "followers").drop_attrs(), followers.drop_attrs())
     assert followers.sizes["context"] == 0
     assert followers.sizes["follower_parameter"] == (30 + 1) * 5 + (5 + 1) * 6 + (6 + 1) * 30
     assert np.isfinite(followers.follower_parameters).all()

@@ -12,9 +12,10 @@ from distributed import Client
 
 from command import Answer, started, until
 from command import stackpop as command
-from searching import bits, check_values_beside_results, run
+from searching import check_values_beside_results, run
 from small_search import SEARCH, search
 from stackpop.store import Status, read_progress
+from stores import bits
 
 
 def test_command_searches_resumes_and_ends_with_a_table(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from searching import bits, run
+from searching import run
 from small_search import search
 from stackpop.results import TrainingResult
 from stackpop.spec import SweepSpec
 from stackpop.store import ResultsWriter, Status
 from stackpop.sweep import make_plan
 from stackpop.sweep.search import TPE, Trials
+from stores import bits
 
 
 def recorded(trials: Trials, writer: ResultsWriter, trial: int, error: str = "") -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 from distributed import Client
 
 import stackpop
-from searching import EnoughError, Stopper, bits, check_values_beside_results, run
+from searching import EnoughError, Stopper, check_values_beside_results, run
 from small_search import LR, RANDOM, SEARCH, search
 from stackpop.analysis import best_trials, final
 from stackpop.cluster import ClusterOptions
@@ -23,6 +23,7 @@ from stackpop.store import ResultsWriter, Status
 from stackpop.sweep import SweepOptions, execute
 from stackpop.sweep.estimate import estimate
 from stackpop.sweep.search import TPE
+from stores import bits
 
 # ---------------------------------------------------------------- sweeps
 

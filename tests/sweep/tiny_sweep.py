@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from distributed import Client
 
-import stackpop
 from command import TINY
 from stackpop.spec import SweepSpec, parse_sweep
 from stackpop.sweep import Plan, Progress, SweepOptions, Watcher, execute, make_plan
 
-CIRCUMSTANCES = ["wall_seconds", "worker", "started", "finished", "attempts"]
 HUGE = "payoffs: {huge: [[[1.0e+308, 1.0e+308]]]}\n"
 
 
@@ -55,12 +52,3 @@ def run(client: Client, spec: SweepSpec, store: Path, **options: Any) -> Plan:
     execute(spec, SweepOptions(store, **options), recorder, client=client)
     ((plan, _),) = recorder.plans
     return plan
-
-
-def bits(store: Path, group: str | None = None) -> xr.Dataset:
-    """The results without what depends on where and when they were made."""
-    return stackpop.open_results(store).load().drop_vars(CIRCUMSTANCES) if group is None else stored_followers(store)
-
-
-def stored_followers(store: Path) -> xr.Dataset:
-    return xr.open_zarr(store, group="followers").load().drop_vars(CIRCUMSTANCES)
