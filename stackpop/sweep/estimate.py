@@ -14,7 +14,7 @@ from stackpop.cluster import local_workers
 from stackpop.spec import FollowerSpec, RunSpec, SweepSpec
 from stackpop.store import Status, bytes_per_run, read_statuses
 from stackpop.sweep.packing import PackSizes, most_runs
-from stackpop.sweep.plan import Plan, follower_positions, index_at, make_plan, with_follower
+from stackpop.sweep.plan import Plan, by_seeds, follower_positions, index_at, make_plan, with_follower
 from stackpop.sweep.run import SweepOptions
 from stackpop.training import train_followers, train_leaders
 
@@ -72,7 +72,7 @@ def _seconds(plan: Plan, followers: np.ndarray | None, workers: int) -> float:
     sizes = PackSizes(plan, workers)
     total = 0.0
     for kind in timed:
-        of_kind = plan.pending[kinds == kind]
+        of_kind = by_seeds(plan.spec, plan.pending[kinds == kind])
         size = sizes.of(plan.spec.run(index_at(plan.spec, of_kind[0])))
         leaders, follower = _prices([plan.spec.run(index_at(plan.spec, flat)) for flat in of_kind[:size]])
         total += leaders * math.ceil(runs[kind] / size) + follower * trainings[kind]

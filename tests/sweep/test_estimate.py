@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 
 from command import TINY
-from stackpop.spec import SweepSpec
+from stackpop.spec import RunSpec, SweepSpec
 from stackpop.store import Status
 from stackpop.sweep import SweepOptions
 from stackpop.sweep.estimate import _kinds, estimate
-from stackpop.sweep.plan import index_at
+from stackpop.sweep.plan import index_at, packs
 from tiny_sweep import plan_of, sweep
 
 WIDE = "payoffs: {wide: [[[1, 2], [3, 4], [5, 6]]]}\n"
@@ -51,6 +52,13 @@ def test_estimate_does_not_depend_on_the_order_of_an_axis(tmp_path: Path) -> Non
     ]
     # A follower takes a thousand updates, a leader four: to price one as the other would be wrong a hundredfold.
     assert max(found) < 10 * min(found)
+
+
+def test_estimate_times_packs_that_a_sweep_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[Sequence[RunSpec]] = []
+    monkeypatch.setattr("stackpop.sweep.estimate._prices", lambda runs: timed.append(runs) or (1.0, 1.0))
+    plan = estimate(sweep(axes__seed=str(list(range(40)))), SweepOptions(tmp_path / "s.zarr", runs_per_task=24)).plan
+    assert timed == [[run for _, run in next(packs(plan))]]
 
 
 def test_estimate_of_many_runs_makes_few_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
