@@ -123,16 +123,18 @@ def test_worker_is_frozen(undisturbed: Undisturbed, time_: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("stage", ["imports", "cluster starts", "runs"])
 def test_client_is_asked_to_stop(undisturbed: Undisturbed, number: signal.Signals, stage: str, time_: int) -> None:
-    folder = undisturbed.folder
+    folder, rng = undisturbed.folder, random.Random(f"{number.name} {stage} {time_}")
     store = f"{number.name}-{stage.replace(' ', '-')}-{time_}.zarr"
     with (folder / "err").open("w+") as err, started(*command(store), cwd=folder, stderr=err) as sweep:
         until(lambda: heeds(sweep, signal.SIGTERM))
-        time.sleep(0.2)
-        if stage != "imports":
+        if stage == "imports":
+            time.sleep(rng.uniform(0, 1))
+        elif stage == "cluster starts":
             until((folder / store).exists)
-            time.sleep(0.3)
-        if stage == "runs":
+            time.sleep(rng.uniform(0, 1))
+        else:
             wait_for_runs(folder / store)
+            wait_at_random(sweep, undisturbed.seconds / 3, rng)
         before = done_so_far(folder / store)
         asked = time.monotonic()
         if number == signal.SIGINT:
@@ -159,9 +161,11 @@ def test_client_is_asked_to_stop(undisturbed: Undisturbed, number: signal.Signal
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_client_is_asked_to_stop_twice(undisturbed: Undisturbed, number: signal.Signals, time_: int) -> None:
     """A second signal ends it at once, with nothing but the one line if that is out already."""
-    folder, store = undisturbed.folder, f"twice-{number.name}-{time_}.zarr"
+    folder, rng = undisturbed.folder, random.Random(f"{number.name} {time_}")
+    store = f"twice-{number.name}-{time_}.zarr"
     with errors(folder) as (err, said), started(*command(store), cwd=folder, stderr=err) as sweep:
         wait_for_runs(folder / store)
+        wait_at_random(sweep, undisturbed.seconds / 3, rng)
         before = done_so_far(folder / store)
         for _ in range(3):
             sweep.send_signal(number)
