@@ -21,7 +21,7 @@ def test_a_result_that_is_lost_before_it_is_fetched_is_not_waited_for(monkeypatc
     run = spec.run((0, 0)).follower_spec()
     assert run is not None
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         flight = Flight(client, Workers(client), spec)
